@@ -1,0 +1,1 @@
+"""One analysis a file; every control lives in ``nulls``."""

@@ -1,0 +1,1 @@
+"""From a phase to a page: runner, page helpers, figures, rendering."""

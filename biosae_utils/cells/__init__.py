@@ -1,0 +1,1 @@
+"""Cells in: checked counts, cohorts, splits, downloads, planted data."""

@@ -1,0 +1,246 @@
+"""Typed parameters: one model per notebook, and the schema of a run's YAML.
+
+The YAML of a run holds one block per phase. `RunConfig.phase_params` turns it into the parameters of one page;
+`biosae run -p name=value` overrides single names. Unknown names and wrong types are refused in one sentence.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from biosae_utils.errors import BiosaeError
+
+Variant = Literal["trained", "random-weights", "shuffled-genes"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+# ---- one class per phase: the names that a notebook's parameter cell may hold ------------------------------------
+
+
+class PageParams(Strict):
+    """What every page knows about itself."""
+
+    run: str = Field("demo", pattern=r"^[A-Za-z0-9_-]+$", description="name of the run; results go to results/<run>/")
+    seed: int = Field(0, ge=0, description="seed of everything random on this page")
+    results: str = Field("results", description="folder that holds all runs")
+
+
+class ModelPage(PageParams):
+    model: str = Field("mini-geneformer", description="slug of the model as in the config")
+    source: str = Field("data/demo/models/mini-geneformer", description="registered name or directory of the checkpoint")
+    variant: Variant = "trained"
+
+
+class LayerPage(ModelPage):
+    layer: int = Field(0, ge=0, le=127, description="block whose output is analysed, counted from 0")
+
+
+class DataParams(PageParams):
+    """00_data: the cells, checked, and the cohort that the run uses."""
+
+    path: str = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts")
+    counts: str = Field("auto", description="where counts are: auto, X, raw, or layers/<name>")
+    cell_type: str | None = Field("cell_type", description="obs column; null when there is none")
+    condition: str | None = Field("condition", description="obs column; null when there is none")
+    donor: str | None = Field(None, description="obs column; null when there is none")
+    n_cells: int | None = Field(2000, ge=20, description="cells drawn, balanced over cell type and condition; null for all")
+    holdout: float = Field(0.2, gt=0, lt=0.9, description="share of cells (of donors where there are any) kept for evaluation")
+    models: dict[str, str] = Field({"mini-geneformer": "data/demo/models/mini-geneformer"}, description="model slug -> source")
+
+
+class ExtractParams(ModelPage):
+    """01_extract: one pass over all cells that keeps a uniform sample of training positions of every layer."""
+
+    data: str = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts; the cohort of 00_data says which cells")
+    n_positions: int = Field(150_000, ge=1_000, description="training positions kept per layer")
+    n_positions_heldout: int = Field(20_000, ge=500, description="held-out positions kept per layer")
+    max_tokens: int | None = Field(None, ge=64, description="padded tokens a batch; null finds it from free memory")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+
+class SaeParams(ModelPage):
+    """02_sae: a TopK SAE for every layer, its held-out quality, and the sparse codes of all positions."""
+
+    data: str = "data/demo/pbmc_ifnb.h5ad"
+    expansion: int = Field(4, ge=1, le=64, description="d_sae / d_in")
+    k: int = Field(16, ge=1, description="active latents a position")
+    kind: Literal["topk", "batchtopk", "matryoshka"] = "topk"
+    steps: int = Field(600, ge=10)
+    batch_size: int = Field(2048, ge=32)
+    lr: float = Field(3e-3, gt=0)
+    n_seeds: int = Field(3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first")
+    layers: list[int] | None = Field(None, description="null for all")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+
+class CatalogueParams(LayerPage):
+    """03_catalogue: what each latent fires on."""
+
+    n_top: int = Field(20, ge=3, le=200, description="top genes kept per latent")
+    min_count: int = Field(10, ge=1, description="firings of a latent on a gene below which the gene cannot be listed")
+    shrinkage: float = Field(10.0, ge=0, description="pseudo-count that pulls a gene's mean activation towards the latent's mean")
+
+
+class AnnotateParams(LayerPage):
+    """04_annotate: latents against gene sets, with permuted controls."""
+
+    genesets: str = Field("data/demo/genesets.parquet", description="Parquet of gene sets")
+    collections: list[str] = Field(["GO_BP", "Reactome", "Hallmark"])
+    n_top: int = Field(20, ge=3, le=200)
+    fdr: float = Field(0.05, gt=0, lt=1)
+    min_size: int = Field(5, ge=2)
+    max_size: int = Field(500, ge=5)
+    n_permutations: int = Field(50, ge=1, description="relabelled copies of the lists behind the control")
+
+
+class SvdParams(ModelPage):
+    """05_svd: SAE against SVD at matched rank and matched active count."""
+
+    n_random: int = Field(1000, ge=10)
+
+
+class TrackParams(ModelPage):
+    """06_tracking: latents followed over layers, beside other-seed and random floors."""
+
+    threshold: float = Field(0.7, gt=0, lt=1)
+
+
+class ScorecardParams(PageParams):
+    """15_scorecard: every claim of the run."""
+
+    rules_hash: str = Field("", description="hash of the config's rules; filled by the runner")
+
+
+PHASES: dict[str, type[PageParams]] = {
+    "00_data": DataParams,
+    "01_extract": ExtractParams,
+    "02_sae": SaeParams,
+    "03_catalogue": CatalogueParams,
+    "04_annotate": AnnotateParams,
+    "05_svd": SvdParams,
+    "06_tracking": TrackParams,
+    "15_scorecard": ScorecardParams,
+}
+
+Scope = Literal["run", "model", "layer"]
+
+
+def scope(phase: str) -> Scope:
+    """Whether a phase has one page per run, per model, or per model and layer."""
+    cls = PHASES[phase]
+    return "layer" if issubclass(cls, LayerPage) else "model" if issubclass(cls, ModelPage) else "run"
+
+
+# ---- the YAML of a run -------------------------------------------------------------------------------------------
+
+
+class ModelEntry(Strict):
+    source: str = Field(description="registered name or directory of the checkpoint")
+    variant: Variant = "trained"
+    layers: list[int] = Field(min_length=1, description="layers analysed page by page")
+    phases: list[str] | None = Field(None, description="phases run for this model; null for all of the run's phases")
+
+
+class RunConfig(Strict):
+    """config/<run>.yaml; every key is explained in config/README.md."""
+
+    run: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    title: str = ""
+    seed: int = Field(0, ge=0)
+    results: str = "results"
+    phases: list[str]
+    models: dict[str, ModelEntry] = Field(min_length=1)
+    data: dict[str, Any]
+    extract: dict[str, Any] = {}
+    sae: dict[str, Any] = {}
+    catalogue: dict[str, Any] = {}
+    annotate: dict[str, Any] = {}
+    svd: dict[str, Any] = {}
+    track: dict[str, Any] = {}
+    scorecard: dict[str, Any] = {}
+
+    @field_validator("phases")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in PHASES:
+                raise ValueError(f"no phase called {name!r}; there are {', '.join(PHASES)}")
+        return value
+
+    @classmethod
+    def load(cls, path: Path | str) -> RunConfig:
+        """Read and check a run's YAML; every page's parameters are built once, so nothing fails later."""
+        path = Path(path)
+        if not path.is_file():
+            raise BiosaeError("There is no such config", where=str(path), do="see config/README.md for the ones that ship")
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as e:
+            raise BiosaeError(f"The config is not YAML ({e})", where=str(path)) from e
+        if not isinstance(raw, dict):
+            raise BiosaeError("The config is empty or not a mapping", where=str(path), do="see config/README.md")
+        config = checked(cls, raw, where=str(path))
+        for phase, model, layer in config.pages():
+            config.phase_params(phase, model, layer)
+        return config
+
+    def runs(self, phase: str, model: str) -> bool:
+        """Whether `phase` is run for `model`."""
+        own = self.models[model].phases
+        return phase in self.phases and (own is None or phase in own)
+
+    def pages(self) -> list[tuple[str, str | None, int | None]]:
+        """Every page of the run as (phase, model, layer), in reading order of the phases."""
+        out: list[tuple[str, str | None, int | None]] = []
+        for phase in self.phases:
+            kind = scope(phase)
+            if kind == "run":
+                out.append((phase, None, None))
+                continue
+            for slug, entry in self.models.items():
+                if self.runs(phase, slug):
+                    out += [(phase, slug, None)] if kind == "model" else [(phase, slug, layer) for layer in entry.layers]
+        return out
+
+    def phase_params(self, phase: str, model: str | None = None, layer: int | None = None, **override: Any) -> PageParams:
+        """Parameters of one page: defaults, then the config's block of that phase, then `override`."""
+        cls = PHASES[phase]
+        block = getattr(self, phase.split("_", 1)[1] if phase != "06_tracking" else "track")
+        values: dict[str, Any] = {"run": self.run, "seed": self.seed, "results": self.results, **block}
+        if model is not None:
+            entry = self.models.get(model)
+            if entry is None:
+                raise BiosaeError(f"No model called {model!r} in this run", where="models", do=f"use one of {', '.join(self.models)}")
+            values |= {"model": model, "source": entry.source, "variant": entry.variant}
+        if layer is not None:
+            values["layer"] = layer
+        if "data" in cls.model_fields:
+            values["data"] = self.data.get("path", DataParams.model_fields["path"].default)
+        if phase == "00_data":
+            values["models"] = {slug: entry.source for slug, entry in self.models.items() if entry.variant == "trained"}
+        return checked(cls, {**values, **override}, where=f"parameters of {phase}")
+
+
+def checked(cls: type[BaseModel], values: dict[str, Any], *, where: str) -> Any:
+    """Build `cls` from `values`; every problem is told in one sentence that lists what is allowed."""
+    try:
+        return cls(**values)
+    except ValidationError as e:
+        problems = []
+        for err in e.errors():
+            name = ".".join(str(p) for p in err["loc"])
+            if err["type"] == "extra_forbidden":
+                close = difflib.get_close_matches(name, cls.model_fields, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                problems.append(f"unknown name {name}{hint}; the names are {', '.join(cls.model_fields)}")
+            else:
+                problems.append(f"{name} = {err.get('input')!r}: {err['msg'].lower()}")
+        raise BiosaeError("; ".join(problems), where=where) from e

@@ -1,0 +1,1 @@
+"""The sparse autoencoder: maths, training, metrics, file formats, extraction, sparse codes."""

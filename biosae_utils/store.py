@@ -1,0 +1,86 @@
+"""Files that are either whole or absent: atomic writes, hashes, Parquet and JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from biosae_utils.errors import BiosaeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it into place only if the block succeeds.
+
+    A process killed inside the block leaves `path` as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=f".partial{path.suffix}", dir=path.parent)
+    os.close(handle)
+    tmp = Path(name)
+    try:
+        yield tmp
+        os.chmod(tmp, 0o644)
+        os.replace(tmp, path)
+    finally:
+        tmp.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as readable JSON, atomically. NaN is refused: JSON has none."""
+    with atomic_path(path) as tmp:
+        tmp.write_text(json.dumps(value, indent=1, sort_keys=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON; a missing or damaged file is one clear error."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as e:
+        raise BiosaeError("A file is missing", where=str(path), do="rerun the phase that writes it") from e
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise BiosaeError(f"A JSON file is damaged ({e})", where=str(path), do="delete it and rerun the phase that writes it") from e
+
+
+def write_table(path: Path | str, table: pd.DataFrame) -> None:
+    """Write a Parquet table, atomically."""
+    with atomic_path(path) as tmp:
+        table.to_parquet(tmp, index=False, compression="zstd")
+
+
+def read_table(path: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table; a missing or truncated file is one clear error."""
+    import pandas as pd
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except FileNotFoundError as e:
+        raise BiosaeError("A table is missing", where=str(path), do="rerun the phase that writes it") from e
+    except (ArrowException, OSError) as e:
+        raise BiosaeError("A table cannot be read; it is truncated or not Parquet", where=str(path), do="delete it and rerun the phase that writes it") from e
+
+
+def sha256(path: Path | str, chunk: int = 1 << 20) -> str:
+    """SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while block := f.read(chunk):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """Short stable hash of any JSON-able value (parameters, rules)."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
