@@ -35,7 +35,9 @@ class PageParams(Strict):
 
 class ModelPage(PageParams):
     model: str = Field("mini-geneformer", description="slug of the model as in the config")
-    source: str = Field("data/demo/models/mini-geneformer", description="registered name or directory of the checkpoint")
+    source: str = Field(
+        "data/demo/models/mini-geneformer", description="registered name or directory of the checkpoint"
+    )
     variant: Variant = "trained"
 
 
@@ -51,15 +53,23 @@ class DataParams(PageParams):
     cell_type: str | None = Field("cell_type", description="obs column; null when there is none")
     condition: str | None = Field("condition", description="obs column; null when there is none")
     donor: str | None = Field(None, description="obs column; null when there is none")
-    n_cells: int | None = Field(2000, ge=20, description="cells drawn, balanced over cell type and condition; null for all")
-    holdout: float = Field(0.2, gt=0, lt=0.9, description="share of cells (of donors where there are any) kept for evaluation")
-    models: dict[str, str] = Field({"mini-geneformer": "data/demo/models/mini-geneformer"}, description="model slug -> source")
+    n_cells: int | None = Field(
+        2000, ge=20, description="cells drawn, balanced over cell type and condition; null for all"
+    )
+    holdout: float = Field(
+        0.2, gt=0, lt=0.9, description="share of cells (of donors where there are any) kept for evaluation"
+    )
+    models: dict[str, str] = Field(
+        {"mini-geneformer": "data/demo/models/mini-geneformer"}, description="model slug -> source"
+    )
 
 
 class ExtractParams(ModelPage):
     """01_extract: one pass over all cells that keeps a uniform sample of training positions of every layer."""
 
-    data: str = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts; the cohort of 00_data says which cells")
+    data: str = Field(
+        "data/demo/pbmc_ifnb.h5ad", description="h5ad with counts; the cohort of 00_data says which cells"
+    )
     n_positions: int = Field(150_000, ge=1_000, description="training positions kept per layer")
     n_positions_heldout: int = Field(20_000, ge=500, description="held-out positions kept per layer")
     max_tokens: int | None = Field(None, ge=64, description="padded tokens a batch; null finds it from free memory")
@@ -76,7 +86,9 @@ class SaeParams(ModelPage):
     steps: int = Field(600, ge=10)
     batch_size: int = Field(2048, ge=32)
     lr: float = Field(3e-3, gt=0)
-    n_seeds: int = Field(3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first")
+    n_seeds: int = Field(
+        3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first"
+    )
     layers: list[int] | None = Field(None, description="null for all")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
 
@@ -86,7 +98,9 @@ class CatalogueParams(LayerPage):
 
     n_top: int = Field(20, ge=3, le=200, description="top genes kept per latent")
     min_count: int = Field(10, ge=1, description="firings of a latent on a gene below which the gene cannot be listed")
-    shrinkage: float = Field(10.0, ge=0, description="pseudo-count that pulls a gene's mean activation towards the latent's mean")
+    shrinkage: float = Field(
+        10.0, ge=0, description="pseudo-count that pulls a gene's mean activation towards the latent's mean"
+    )
 
 
 class AnnotateParams(LayerPage):
@@ -180,7 +194,9 @@ class RunConfig(Strict):
         """Read and check a run's YAML; every page's parameters are built once, so nothing fails later."""
         path = Path(path)
         if not path.is_file():
-            raise BiosaeError("There is no such config", where=str(path), do="see config/README.md for the ones that ship")
+            raise BiosaeError(
+                "There is no such config", where=str(path), do="see config/README.md for the ones that ship"
+            )
         try:
             raw = yaml.safe_load(path.read_text())
         except yaml.YAMLError as e:
@@ -207,10 +223,14 @@ class RunConfig(Strict):
                 continue
             for slug, entry in self.models.items():
                 if self.runs(phase, slug):
-                    out += [(phase, slug, None)] if kind == "model" else [(phase, slug, layer) for layer in entry.layers]
+                    out += (
+                        [(phase, slug, None)] if kind == "model" else [(phase, slug, layer) for layer in entry.layers]
+                    )
         return out
 
-    def phase_params(self, phase: str, model: str | None = None, layer: int | None = None, **override: Any) -> PageParams:
+    def phase_params(
+        self, phase: str, model: str | None = None, layer: int | None = None, **override: Any
+    ) -> PageParams:
         """Parameters of one page: defaults, then the config's block of that phase, then `override`."""
         cls = PHASES[phase]
         block = getattr(self, phase.split("_", 1)[1] if phase != "06_tracking" else "track")
@@ -218,7 +238,9 @@ class RunConfig(Strict):
         if model is not None:
             entry = self.models.get(model)
             if entry is None:
-                raise BiosaeError(f"No model called {model!r} in this run", where="models", do=f"use one of {', '.join(self.models)}")
+                raise BiosaeError(
+                    f"No model called {model!r} in this run", where="models", do=f"use one of {', '.join(self.models)}"
+                )
             values |= {"model": model, "source": entry.source, "variant": entry.variant}
         if layer is not None:
             values["layer"] = layer

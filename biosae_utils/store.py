@@ -49,7 +49,9 @@ def read_json(path: Path | str) -> Any:
     except FileNotFoundError as e:
         raise BiosaeError("A file is missing", where=str(path), do="rerun the phase that writes it") from e
     except (json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise BiosaeError(f"A JSON file is damaged ({e})", where=str(path), do="delete it and rerun the phase that writes it") from e
+        raise BiosaeError(
+            f"A JSON file is damaged ({e})", where=str(path), do="delete it and rerun the phase that writes it"
+        ) from e
 
 
 def write_table(path: Path | str, table: pd.DataFrame) -> None:
@@ -68,7 +70,11 @@ def read_table(path: Path | str, columns: list[str] | None = None) -> pd.DataFra
     except FileNotFoundError as e:
         raise BiosaeError("A table is missing", where=str(path), do="rerun the phase that writes it") from e
     except (ArrowException, OSError) as e:
-        raise BiosaeError("A table cannot be read; it is truncated or not Parquet", where=str(path), do="delete it and rerun the phase that writes it") from e
+        raise BiosaeError(
+            "A table cannot be read; it is truncated or not Parquet",
+            where=str(path),
+            do="delete it and rerun the phase that writes it",
+        ) from e
 
 
 def sha256(path: Path | str, chunk: int = 1 << 20) -> str:

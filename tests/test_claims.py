@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from biosae_utils.claims import Claim, verdict
+
+COMMON = dict(
+    id="annotated_share",
+    phase="04_annotate",
+    title="More features are annotated than relabelled lists would be",
+    rule="the interval of value minus control excludes zero",
+    command="biosae run 04_annotate",
+)
+
+
+def test_a_tested_claim_needs_its_control():
+    with pytest.raises(ValidationError, match="needs value, control and control_kind"):
+        Claim(**COMMON, value=0.3, verdict="supported")
+    claim = Claim(**COMMON, value=0.3, control=0.01, control_kind="permuted gene labels", verdict=verdict(0.3 > 0.01))
+    assert claim.verdict == "supported"
+
+
+def test_what_was_not_tested_has_no_number():
+    assert Claim(**COMMON, verdict="not_tested").value is None
+    with pytest.raises(ValidationError, match="has no value"):
+        Claim(**COMMON, value=0.3, verdict="not_tested")

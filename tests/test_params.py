@@ -1,0 +1,89 @@
+"""The YAML of a run and the parameter cells of the notebooks say the same thing as params.py."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import jupytext
+import pytest
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.params import PHASES, RunConfig, scope
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+MINIMAL = """\
+run: mine
+phases: [00_data, 04_annotate]
+models:
+  m: {source: some/dir, layers: [0, 2]}
+data: {path: cells.h5ad}
+"""
+
+
+def test_every_shipped_config_is_valid():
+    configs = sorted((ROOT / "config").glob("*.yaml"))
+    assert configs
+    for path in configs:
+        assert RunConfig.load(path).pages(), path
+
+
+def test_pages_follow_scope(tmp_path):
+    config = RunConfig.load(write(tmp_path / "c.yaml", MINIMAL))
+    assert config.pages() == [("00_data", None, None), ("04_annotate", "m", 0), ("04_annotate", "m", 2)]
+    assert [scope(p) for p in ("00_data", "02_sae", "04_annotate")] == ["run", "model", "layer"]
+
+
+def test_page_parameters_take_the_block_of_their_phase(tmp_path):
+    config = RunConfig.load(write(tmp_path / "c.yaml", MINIMAL + "annotate: {fdr: 0.01}\n"))
+    assert config.phase_params("04_annotate", "m", 2).fdr == 0.01
+    assert config.phase_params("04_annotate", "m", 2, fdr=0.2).fdr == 0.2
+    assert config.phase_params("00_data").path == "cells.h5ad"
+
+
+@pytest.mark.parametrize(
+    ("addition", "says"),
+    [
+        ("annotate: {fdrr: 0.01}\n", "did you mean fdr?"),
+        ("annotate: {fdr: many}\n", "fdr = 'many'"),
+        ("annotate: {fdr: 7}\n", "less than 1"),
+        ("anotate: {fdr: 0.1}\n", "unknown name anotate"),
+    ],
+)
+def test_bad_configs_are_refused_in_one_sentence(tmp_path, addition, says):
+    path = write(tmp_path / "c.yaml", MINIMAL + addition)
+    with pytest.raises(BiosaeError) as e:
+        RunConfig.load(path)
+    assert says in str(e.value) and "\n" not in str(e.value)
+
+
+def test_unknown_phase_and_missing_file(tmp_path):
+    with pytest.raises(BiosaeError, match="no phase called '99_dreams'"):
+        RunConfig.load(write(tmp_path / "c.yaml", MINIMAL.replace("00_data", "99_dreams")))
+    with pytest.raises(BiosaeError, match="no such config"):
+        RunConfig.load(tmp_path / "absent.yaml")
+
+
+def parameter_cell(path: Path) -> dict[str, object]:
+    cells = [c for c in jupytext.read(path).cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(cells) == 1, f"{path.name} needs exactly one parameter cell"
+    tree = ast.parse(cells[0].source)
+    return {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign)}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_parameter_cell_equals_its_class(path):
+    cls = PHASES[path.stem]
+    assert parameter_cell(path) == {name: f.default for name, f in cls.model_fields.items()}
+
+
+def test_every_phase_has_a_notebook():
+    assert [p.stem for p in NOTEBOOKS] == sorted(PHASES)
