@@ -14,24 +14,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Genes:
-    """The columns of a count matrix.
-
-    Attributes
-    ----------
-    ensembl : ndarray of str, shape (n_genes,)
-        Ensembl gene ids without version, ``""`` where unknown.
-    symbol : ndarray of str, shape (n_genes,)
-        HGNC symbols, ``""`` where unknown.
-    """
-
-    ensembl: np.ndarray
-    symbol: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.symbol)
+from biosae_utils.cells.genes import Genes
 
 
 @dataclass(frozen=True)
@@ -154,7 +137,10 @@ class FoundationModel(Protocol):
         """Run blocks ``layer + 1 ..`` from a state of shape (B, T, d_model); returns the final state."""
 
     def mask(self, batch: Batch, rate: float = 0.15, *, seed: int = 0) -> tuple[Batch, Tensor]:
-        """Hide a share of the gene tokens; returns the masked batch and its positions, int64 (n, 2) as (row, column)."""
+        """Hide a share of the gene tokens.
+
+        Returns the masked batch and the hidden positions, int64 (n, 2) as (row, column).
+        """
 
     def predict(self, final: Tensor, positions: Tensor) -> Tensor:
         """Masked-gene prediction at positions (n, 2): logits (n, n_vocab), or predicted values (n,)."""
@@ -163,7 +149,9 @@ class FoundationModel(Protocol):
         """Loss of the model's own masked-gene objective at each position, float32 (n,)."""
 
 
-def batches(model: FoundationModel, tokens: Tokens, max_tokens: int, *, rows: np.ndarray | None = None) -> Iterator[Batch]:
+def batches(
+    model: FoundationModel, tokens: Tokens, max_tokens: int, *, rows: np.ndarray | None = None
+) -> Iterator[Batch]:
     """Batches bucketed by length: at most `max_tokens` padded tokens each (at least one cell).
 
     Parameters
