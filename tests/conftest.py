@@ -1,0 +1,28 @@
+"""One book for all tests that need one: the tiny run, built from a copy of this tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from building import build_command, copy_tree, tail
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory) -> Path:
+    """A fresh copy of the project in which a book can be built."""
+    return copy_tree(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def tiny_book(checkout) -> Path:
+    """Folder of the rendered tiny book; BIOSAE_BOOK names another rendered book to test instead."""
+    if given := os.environ.get("BIOSAE_BOOK"):
+        return Path(given).resolve()
+    done = subprocess.run(
+        build_command("--config", "config/tiny.yaml", "--cores", "2"), cwd=checkout, capture_output=True, text=True
+    )
+    assert done.returncode == 0, tail(done)
+    return checkout / "_build" / "tiny" / "html"

@@ -1,0 +1,80 @@
+"""The main job, from real cells to a rendered book: built, left alone, changed, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from building import build_command, copy_tree, tail
+
+from biosae_utils.claims import Claim
+
+PHASES = ("00_data", "01_extract", "02_sae", "03_catalogue", "04_annotate")
+
+
+def build(checkout: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(build_command(*arguments, "--cores", "2"), cwd=checkout, capture_output=True, text=True)
+
+
+def manifests(checkout: Path, run: str) -> dict[str, int]:
+    """Time stamp of every finished page."""
+    base = checkout / "results" / run
+    return {str(p.relative_to(base).parent): p.stat().st_mtime_ns for p in sorted(base.rglob("manifest.json"))}
+
+
+def test_every_page_is_there_and_every_claim_has_its_control(tiny_book, checkout):
+    done = manifests(checkout, "tiny")
+    assert {Path(page).name for page in done} == set(PHASES)
+    claims = [Claim(**c) for c in json.loads((checkout / "results" / "tiny" / "claims.json").read_text())]
+    assert {c.phase for c in claims} == set(PHASES)
+    assert all(c.control is not None for c in claims if c.verdict != "not_tested")
+    assert (tiny_book / "index.html").is_file()
+
+
+def test_a_second_build_does_nothing_within_ten_seconds(tiny_book, checkout):
+    before, start = manifests(checkout, "tiny"), time.monotonic()
+    done = build(checkout, "--config", "config/tiny.yaml")
+    assert done.returncode == 0, tail(done)
+    assert time.monotonic() - start < 10
+    assert manifests(checkout, "tiny") == before
+    assert "nothing to be done" in (done.stdout + done.stderr).lower()
+
+
+@pytest.mark.slow
+def test_changing_k_reruns_the_sae_and_no_extraction(tiny_book, checkout):
+    before = manifests(checkout, "tiny")
+    path = checkout / "config" / "tiny.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["sae"]["k"] = 8
+    path.write_text(yaml.safe_dump(config))
+    done = build(checkout, "--config", "config/tiny.yaml")
+    assert done.returncode == 0, tail(done)
+    rerun = {Path(page).name for page, stamp in manifests(checkout, "tiny").items() if stamp != before[page]}
+    assert rerun == {"02_sae", "03_catalogue", "04_annotate"}
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_finishes_and_keeps_what_was_done(tmp_path):
+    checkout = copy_tree(tmp_path)
+    command = build_command("--config", "config/tiny.yaml", "--cores", "2")
+    running = subprocess.Popen(
+        command, cwd=checkout, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + 300
+    while not any("01_extract" in page for page in manifests(checkout, "tiny")):
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = manifests(checkout, "tiny")
+    done = build(checkout, "--config", "config/tiny.yaml")
+    assert done.returncode == 0, tail(done)
+    after = manifests(checkout, "tiny")
+    assert {page: after[page] for page in kept} == kept
+    assert (checkout / "_build" / "tiny" / "html" / "index.html").is_file()
