@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from biosae_utils.errors import BiosaeError
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
+VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
+DEVICE = "auto (cuda, then mps, then cpu), or one of cpu, mps, cuda, cuda:0, ..."
 
 
 class Strict(BaseModel):
@@ -38,7 +40,7 @@ class ModelPage(PageParams):
     source: str = Field(
         "data/demo/models/mini-geneformer", description="registered name or directory of the checkpoint"
     )
-    variant: Variant = "trained"
+    variant: Variant = Field("trained", description=VARIANT)
 
 
 class LayerPage(ModelPage):
@@ -73,24 +75,26 @@ class ExtractParams(ModelPage):
     n_positions: int = Field(150_000, ge=1_000, description="training positions kept per layer")
     n_positions_heldout: int = Field(20_000, ge=500, description="held-out positions kept per layer")
     max_tokens: int | None = Field(None, ge=64, description="padded tokens a batch; null finds it from free memory")
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description=DEVICE)
 
 
 class SaeParams(ModelPage):
     """02_sae: a TopK SAE for every layer, its held-out quality, and the sparse codes of all positions."""
 
-    data: str = "data/demo/pbmc_ifnb.h5ad"
+    data: str = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts, as for 01_extract")
     expansion: int = Field(4, ge=1, le=64, description="d_sae / d_in")
     k: int = Field(16, ge=1, description="active latents a position")
-    kind: Literal["topk", "batchtopk", "matryoshka"] = "topk"
-    steps: int = Field(600, ge=10)
-    batch_size: int = Field(2048, ge=32)
-    lr: float = Field(3e-3, gt=0)
+    kind: Literal["topk", "batchtopk", "matryoshka"] = Field(
+        "topk", description="k per position, k on average over a batch, or nested dictionaries"
+    )
+    steps: int = Field(600, ge=10, description="optimiser steps")
+    batch_size: int = Field(2048, ge=32, description="positions a step")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate")
     n_seeds: int = Field(
         3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first"
     )
-    layers: list[int] | None = Field(None, description="null for all")
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    layers: list[int] | None = Field(None, description="blocks that get an SAE; null for all")
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description=DEVICE)
 
 
 class CatalogueParams(LayerPage):
@@ -107,24 +111,26 @@ class AnnotateParams(LayerPage):
     """04_annotate: latents against gene sets, with permuted controls."""
 
     genesets: str = Field("data/demo/genesets.parquet", description="Parquet of gene sets")
-    collections: list[str] = Field(["GO_BP", "Reactome", "Hallmark"])
-    n_top: int = Field(20, ge=3, le=200)
-    fdr: float = Field(0.05, gt=0, lt=1)
-    min_size: int = Field(5, ge=2)
-    max_size: int = Field(500, ge=5)
+    collections: list[str] = Field(
+        ["GO_BP", "Reactome", "Hallmark"], description="collections of that file to test against"
+    )
+    n_top: int = Field(20, ge=3, le=200, description="top genes of a latent that are tested")
+    fdr: float = Field(0.05, gt=0, lt=1, description="false discovery rate over all tests of the page")
+    min_size: int = Field(5, ge=2, description="smallest gene set tested, in genes the model knows")
+    max_size: int = Field(500, ge=5, description="largest gene set tested, in genes the model knows")
     n_permutations: int = Field(50, ge=1, description="relabelled copies of the lists behind the control")
 
 
 class SvdParams(ModelPage):
     """05_svd: SAE against SVD at matched rank and matched active count."""
 
-    n_random: int = Field(1000, ge=10)
+    n_random: int = Field(1000, ge=10, description="random directions behind the floor")
 
 
 class TrackParams(ModelPage):
     """06_tracking: latents followed over layers, beside other-seed and random floors."""
 
-    threshold: float = Field(0.7, gt=0, lt=1)
+    threshold: float = Field(0.7, gt=0, lt=1, description="decoder cosine above which two latents count as the same")
 
 
 class ScorecardParams(PageParams):
@@ -158,7 +164,7 @@ def scope(phase: str) -> Scope:
 
 class ModelEntry(Strict):
     source: str = Field(description="registered name or directory of the checkpoint")
-    variant: Variant = "trained"
+    variant: Variant = Field("trained", description=VARIANT)
     layers: list[int] = Field(min_length=1, description="layers analysed page by page")
     phases: list[str] | None = Field(None, description="phases run for this model; null for all of the run's phases")
 
@@ -166,12 +172,15 @@ class ModelEntry(Strict):
 class RunConfig(Strict):
     """config/<run>.yaml; every key is explained in config/README.md."""
 
-    run: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
-    title: str = ""
-    seed: int = Field(0, ge=0)
-    results: str = "results"
-    phases: list[str]
-    models: dict[str, ModelEntry] = Field(min_length=1)
+    run: str = Field(
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="name of the run: letters, digits, _ and -; results go to results/<run>/",
+    )
+    title: str = Field("", description="title of the book")
+    seed: int = Field(0, ge=0, description="seed of everything random, unless a block sets its own")
+    results: str = Field("results", description="folder that holds all runs")
+    phases: list[str] = Field(description="phases to run, in reading order")
+    models: dict[str, ModelEntry] = Field(min_length=1, description="slug of a model in paths and titles -> the model")
     data: dict[str, Any]
     extract: dict[str, Any] = {}
     sae: dict[str, Any] = {}

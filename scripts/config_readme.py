@@ -1,0 +1,121 @@
+"""Write config/README.md from params.py, so that every key is explained where it is checked.
+
+Run ``python scripts/config_readme.py`` after changing `biosae_utils/params.py`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from biosae_utils.params import PHASES, LayerPage, ModelEntry, ModelPage, PageParams, RunConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+
+HEAD = """# Configs
+
+One YAML file is one run: which models and layers, on which cells, with which parameters.
+`make book CONFIG=config/mine.yaml` runs it and renders the book; results go to `results/<run>/`. The file is checked
+before anything runs: an unknown name or a wrong type is refused in one sentence that lists the right ones. What a run
+does not set keeps the default below.
+
+| shipped run | title |
+|---|---|
+{runs}
+
+A run on your own cells needs these lines and nothing else (`make book DATA=my.h5ad` does it for a quick look):
+
+```yaml
+run: mine
+phases: [00_data, 01_extract, 02_sae, 03_catalogue, 04_annotate]
+models:
+  mini-geneformer: {{source: data/demo/models/mini-geneformer, layers: [0, 3]}}
+data: {{path: my.h5ad, cell_type: my_labels, condition: null}}
+```
+
+One page again with another parameter, without touching the file:
+`biosae run 04_annotate --model mini-geneformer --layer 3 -p fdr=0.01`.
+
+This file is written by `python scripts/config_readme.py` from `biosae_utils/params.py`; change the descriptions there.
+"""
+
+# Keys of a page that the runner fills in from the run itself; a block may not usefully hold them.
+FILLED = set(PageParams.model_fields) | set(LayerPage.model_fields) | {"data", "models", "rules_hash"}
+
+
+def block_name(phase: str) -> str:
+    """Key of the run's YAML that holds the parameters of `phase`."""
+    name = phase.split("_", 1)[1]
+    return next(key for key in RunConfig.model_fields if name.startswith(key) or key.startswith(name))
+
+
+def type_name(hint: object) -> str:
+    """A type as a biologist would write it."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(f"`{value}`" for value in typing.get_args(hint))
+    text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+    text = re.sub(r"(biosae_utils\.params|typing)\.", "", text)
+    words = {"str": "text", "int": "whole number", "float": "number", "None": "null", "Any": "anything"}
+    text = re.sub(r"\b(str|int|float|None|Any)\b", lambda m: words[m[0]], text)
+    text = re.sub(r"list\[(.*?)\]", r"list of \1", text)
+    text = re.sub(r"dict\[(.*?), (.*?)\]", r"mapping of \1 to \2", text)
+    return text.replace(" | ", " or ")
+
+
+def limits(field: FieldInfo) -> str:
+    """Bounds of a number, for instance ``> 0, < 1``."""
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    found = [
+        (sign, getattr(rule, name)) for rule in field.metadata for name, sign in signs.items() if hasattr(rule, name)
+    ]
+    return ", ".join(f"{sign} {bound:,}" for sign, bound in found)
+
+
+def default(field: FieldInfo) -> str:
+    """The default in YAML."""
+    if field.is_required():
+        return "*required*"
+    return f"`{yaml.safe_dump(field.default, default_flow_style=True, width=1000).strip().removesuffix('...').strip()}`"
+
+
+def table(cls: type[BaseModel], skip: set[str] = frozenset()) -> str:
+    """Markdown table of the keys of `cls`."""
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in cls.model_fields.items():
+        if name in skip:
+            continue
+        kind = type_name(field.annotation) + (f" ({limits(field)})" if limits(field) else "")
+        lines.append(f"| `{name}` | {kind} | {default(field)} | {field.description} |")
+    return "\n".join(lines)
+
+
+def render() -> str:
+    """The whole of config/README.md."""
+    runs = []
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        runs.append(f"| `{path.name}` | {yaml.safe_load(path.read_text()).get('title', '')} |")
+    phase_blocks = {block_name(phase) for phase in PHASES}
+    parts = [HEAD.format(runs="\n".join(runs)), "## The run\n\n" + table(RunConfig, skip=phase_blocks)]
+    names = ", ".join(f"`{phase}`" for phase in PHASES)
+    parts[-1] += f"\n\nThe phases are {names}. Each may have a block of parameters, named in its heading below."
+    parts.append("## One model: `models.<slug>`\n\n" + table(ModelEntry))
+    for phase, cls in PHASES.items():
+        own = set(cls.model_fields) - FILLED
+        scope = "layer" if issubclass(cls, LayerPage) else "model" if issubclass(cls, ModelPage) else "run"
+        text = cls.__doc__.split(": ", 1)[1].strip()
+        body = table(cls, skip=FILLED) if own else "No keys."
+        parts.append(
+            f"## `{block_name(phase)}`: phase {phase}, one page a {scope}\n\n{text[0].upper()}{text[1:]}\n\n{body}"
+        )
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    target = ROOT / "config" / "README.md"
+    target.write_text(render())
+    print(f"wrote {target.relative_to(ROOT)}")
