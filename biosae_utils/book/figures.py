@@ -1,0 +1,131 @@
+"""Figures and tables as data: JSON in the notebook, drawn by one shared script in the book.
+
+The notebook stores no JavaScript. Colours are those of Okabe and Ito (2008), which people with
+any of the common colour vision deficiencies can tell apart; text and grid colours are replaced in the browser by those
+of the light or dark theme.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from biosae_utils.errors import BiosaeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F")
+"""Categorical colours; the last one, grey, stands for controls."""
+
+REAL, CONTROL, ACCENT = OKABE_ITO[0], OKABE_ITO[7], OKABE_ITO[5]
+"""The trained model; its control; what the reader should look at."""
+
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+TABLE_MIME = "application/vnd.biosae.table+json"
+MAX_ROWS = 5_000
+
+
+def use_template() -> None:
+    """Make "biosae" the default Plotly template and store figures as JSON only."""
+    import plotly.graph_objects as go
+    import plotly.io as pio
+
+    if "biosae" not in pio.templates:
+        axis = {"gridcolor": "rgba(127,127,127,.25)", "zerolinecolor": "rgba(127,127,127,.5)", "automargin": True}
+        pio.templates["biosae"] = go.layout.Template(
+            layout={
+                "colorway": OKABE_ITO,
+                "colorscale": {"sequential": "Cividis", "sequentialminus": "Cividis_r", "diverging": "PuOr"},
+                "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14},
+                "paper_bgcolor": "rgba(0,0,0,0)",
+                "plot_bgcolor": "rgba(0,0,0,0)",
+                "margin": {"l": 60, "r": 20, "t": 50, "b": 55},
+                "xaxis": axis,
+                "yaxis": axis,
+                "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+                "hoverlabel": {"align": "left"},
+            }
+        )
+    pio.templates.default = "biosae"
+    pio.renderers.default = "plotly_mimetype"
+
+
+def figure_bundle(fig: Figure, *, name: str, alt: str, caption: str) -> dict[str, Any]:
+    """What the notebook stores of a figure: its JSON with name, alternative text and caption, and plain text.
+
+    Parameters
+    ----------
+    fig : plotly Figure
+    name : str
+        Short identifier, unique on the page.
+    alt : str
+        What the figure shows, in words; at least 20 characters.
+    caption : str
+        How to read it.
+
+    Raises
+    ------
+    BiosaeError
+        The figure holds no data, or its alternative text says nothing.
+    """
+    if len(alt.strip()) < 20:
+        raise BiosaeError("A figure needs alternative text that says what it shows", where=f"figure {name}")
+    if not caption.strip():
+        raise BiosaeError("A figure needs a caption that says how to read it", where=f"figure {name}")
+    if not any(_has_points(trace) for trace in fig.data):
+        raise BiosaeError("A figure is empty", where=f"figure {name}", do="say in prose that there is nothing to show")
+    fig.update_layout(meta={"name": name, "alt": alt.strip(), "caption": caption.strip()})
+    content = json.loads(fig.to_json())
+    content["layout"].pop("template", None)  # the same on every figure; shipped once, in biosae.js
+    return {PLOTLY_MIME: content, "text/plain": f"[figure] {alt.strip()}"}
+
+
+def _has_points(trace: Any) -> bool:
+    """Whether a Plotly trace holds at least one value."""
+    for key in ("x", "y", "z", "values", "r", "lat", "header", "node", "dimensions"):
+        value = trace[key] if key in trace else None
+        if value is not None and (not hasattr(value, "__len__") or len(value) > 0):
+            return True
+    return False
+
+
+def table_bundle(df: pd.DataFrame, *, name: str, caption: str, max_rows: int = MAX_ROWS) -> dict[str, Any]:
+    """What the notebook stores of a table: columns and the first `max_rows` rows as JSON, and a plain-text head."""
+    if not caption.strip():
+        raise BiosaeError("A table needs a caption", where=f"table {name}")
+    if df.shape[1] == 0 or len(df) == 0:
+        raise BiosaeError("A table is empty", where=f"table {name}", do="say in prose that there is nothing to show")
+    head = df.head(max_rows)
+    columns = [{"title": str(c), "numeric": _is_numeric(df[c])} for c in df.columns]
+    data = [[_cell(v) for v in row] for row in head.itertuples(index=False, name=None)]
+    content = {"name": name, "caption": caption.strip(), "columns": columns, "data": data, "n_rows": len(df)}
+    return {TABLE_MIME: content, "text/plain": f"[table] {caption.strip()}\n{head.head(5).to_string(index=False)}"}
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    return column.dtype.kind in "iuf"
+
+
+def _cell(value: Any) -> Any:
+    """A value as JSON: four significant digits, lists joined, missing as null."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, list | tuple) or (hasattr(value, "__len__") and hasattr(value, "tolist")):
+        return ", ".join(str(_cell(v)) for v in value)
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None if math.isnan(value) else ("∞" if value > 0 else "−∞")
+        return float(f"{value:.4g}")
+    return value if isinstance(value, int | bool) else None if str(value) in ("<NA>", "NaT") else str(value)
+
+
+def show(bundle: dict[str, Any]) -> None:
+    """Put a bundle into the output of the current cell."""
+    from IPython.display import display
+
+    display(bundle, raw=True)
