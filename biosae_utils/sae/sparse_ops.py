@@ -1,0 +1,142 @@
+"""The three sparse products behind a TopK autoencoder, with sparse backward passes for the CPU.
+
+A code is ``(values, indices)``, both (n, s): row i holds at most s active latents. Nothing of shape (n, d_sae) is
+built in forward or backward except the pre-activations, which top-k selection has to see.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_SPARE = 4  # candidates kept beyond k when keys lose low bits, so that near-ties are decided by the true values
+
+
+@cache
+def cpu_has_amx() -> bool:
+    """Whether bf16 matrix products run in hardware tiles here (measured: 3 to 4 times faster than fp32)."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())
+
+
+def top_k(pre: Tensor, k: int) -> Tensor:
+    """Indices of the k largest entries of each row, in no order.
+
+    On the CPU the column index is packed into the low bits of the float, and NumPy's vectorised ``partition`` sorts
+    plain integers: 3 to 7 times faster than ``torch.topk``. bfloat16 keys have 16 free bits, so nothing is lost; float32
+    keys lose their lowest bits, and a few spare candidates are compared by their full value.
+
+    Parameters
+    ----------
+    pre : Tensor of shape (n, d_sae)
+        Entries that are not positive are never told apart: a code keeps only positive ones.
+
+    Returns
+    -------
+    Tensor of int64, shape (n, k)
+    """
+    n, width = pre.shape
+    bits = (width - 1).bit_length()
+    fast = pre.device.type == "cpu" and pre.dtype in (torch.float32, torch.bfloat16) and bits <= 16 and k + _SPARE < width
+    if not fast:
+        return pre.topk(k, dim=-1, sorted=False).indices
+    lossless = pre.dtype == torch.bfloat16
+    mask = (1 << bits) - 1
+    keys = pre.float().view(torch.int32).bitwise_and(~mask) if not lossless else pre.float().view(torch.int32)
+    keys |= torch.arange(width, dtype=torch.int32)
+    take = k if lossless else k + _SPARE
+    packed = keys.numpy()
+    packed.partition(width - take, axis=1)
+    index = torch.from_numpy((packed[:, width - take :] & mask).astype(np.int64))
+    if lossless:
+        return index
+    best = pre.gather(1, index).topk(k, dim=-1, sorted=False).indices
+    return index.gather(1, best)
+
+
+def _latent_order(indices: Tensor, d_sae: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Entries of a code grouped by latent: (order (n * s,), row of each entry (n * s,), offsets (d_sae + 1,))."""
+    flat = indices.reshape(-1).numpy().astype(np.uint16 if d_sae <= 1 << 16 else np.int64)  # 16 bits: radix sort
+    order = np.argsort(flat, kind="stable")
+    offsets = np.zeros(d_sae + 1, np.int64)
+    np.cumsum(np.bincount(flat, minlength=d_sae), out=offsets[1:])
+    return torch.from_numpy(order), torch.from_numpy(order // indices.shape[1]), torch.from_numpy(offsets)
+
+
+class Pattern:
+    """Which latents are active in which row; sorts once, serves every backward product.
+
+    Parameters
+    ----------
+    indices : Tensor of int64, shape (n, s), on the CPU
+    d_sae : int
+    """
+
+    def __init__(self, indices: Tensor, d_sae: int) -> None:
+        self.indices, self.d_sae = indices, d_sae
+        self._order: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def rows_times(self, weights: Tensor, rows: Tensor) -> Tensor:
+        """``out[f] = sum over entries (i, j) with indices[i, j] = f of weights[i, j] * rows[i]``, shape (d_sae, d)."""
+        if self._order is None:
+            self._order = _latent_order(self.indices, self.d_sae)
+        order, row, offsets = self._order
+        return F.embedding_bag(
+            row, rows, offsets, mode="sum", per_sample_weights=weights.reshape(-1)[order], include_last_offset=True
+        )
+
+    def sums(self, weights: Tensor, table: Tensor) -> Tensor:
+        """``out[i] = sum over j of weights[i, j] * table[indices[i, j]]``, shape (n, d)."""
+        return F.embedding_bag(self.indices, table, mode="sum", per_sample_weights=weights)
+
+    def dots(self, x: Tensor, table: Tensor) -> Tensor:
+        """``out[i, j] = <x[i], table[indices[i, j]]>``, shape (n, s)."""
+        n, s = self.indices.shape
+        mask = torch.sparse_csr_tensor(
+            torch.arange(0, n * s + 1, s),
+            self.indices.reshape(-1),
+            x.new_zeros(n * s),
+            (n, self.d_sae),
+            check_invariants=False,
+        )
+        return torch.sparse.sampled_addmm(mask, x.contiguous(), table.t(), beta=0.0).values().view(n, s)
+
+
+class SparseDots(torch.autograd.Function):
+    """Differentiable `Pattern.dots`: the encoder's chosen pre-activations. `table` is (d_sae, d_in)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, table: Tensor, pattern: Pattern) -> Tensor:
+        ctx.save_for_backward(x, table)
+        ctx.pattern = pattern
+        return pattern.dots(x, table)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, table = ctx.saved_tensors
+        grad = grad.contiguous()
+        to_x = ctx.pattern.sums(grad, table) if ctx.needs_input_grad[0] else None
+        to_table = ctx.pattern.rows_times(grad, x) if ctx.needs_input_grad[1] else None
+        return to_x, to_table, None
+
+
+class SparseSums(torch.autograd.Function):
+    """Differentiable `Pattern.sums`: the decoder. `table` is (d_sae, d_in)."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor, table: Tensor, pattern: Pattern) -> Tensor:
+        ctx.save_for_backward(values, table)
+        ctx.pattern = pattern
+        return pattern.sums(values, table)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        values, table = ctx.saved_tensors
+        grad = grad.contiguous()
+        to_values = ctx.pattern.dots(grad, table) if ctx.needs_input_grad[0] else None
+        to_table = ctx.pattern.rows_times(values, grad) if ctx.needs_input_grad[1] else None
+        return to_values, to_table, None

@@ -1,0 +1,278 @@
+"""Training one autoencoder, step by step or from an iterator of batches.
+
+The loss is the share of variance left unexplained in the batch (FVU), because inputs are scaled once so that their mean
+squared distance from the mean is d_in. That makes learning rates and the clipping threshold mean the same at every layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.sae.topk import Kind, TopKSAE
+from biosae_utils.store import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIVERGED = 100.0  # predicting the mean has loss 1
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How one SAE is trained.
+
+    Attributes
+    ----------
+    expansion, k, kind, groups
+        ``d_sae / d_in``; active latents; see `TopKSAE`.
+    steps, batch_size : int
+    lr : float
+        Peak learning rate of Adam; linear warm-up over the first `warmup` share of steps, linear decay over the last `decay`.
+    auxk_alpha : float
+        Weight of AuxK: latents that are dead explain what the live ones leave over. 0 switches it off.
+    dead_after : int
+        A latent is dead when it was silent for this many vectors.
+    clip : float
+        Largest norm of the gradient of one SAE.
+    freeze_decoder : bool
+        Control: decoder rows stay the random directions that they start as.
+    seed : int
+        Of the initial weights and of the order of batches.
+    """
+
+    expansion: int = 4
+    k: int = 16
+    kind: Kind = "topk"
+    groups: tuple[int, ...] | None = None
+    steps: int = 600
+    batch_size: int = 2048
+    lr: float = 3e-3
+    warmup: float = 0.05
+    decay: float = 0.2
+    auxk_alpha: float = 1 / 32
+    dead_after: int = 200_000
+    clip: float = 1.0
+    freeze_decoder: bool = False
+    seed: int = 0
+
+    def lr_factor(self, step: int) -> float:
+        """Share of the peak learning rate at `step`, counted from 0."""
+        rise = (step + 1) / max(1.0, self.warmup * self.steps)
+        fall = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return min(rise, 1.0, fall)
+
+
+@dataclass
+class TrainResult:
+    """A trained SAE that takes raw vectors, and its history.
+
+    Attributes
+    ----------
+    sae : TopKSAE
+        In evaluation mode; mean and scale of the input are folded in, decoder rows have norm 1.
+    history : list of dict
+        Columns step, n_vectors, loss, fvu, l0, dead (share of latents silent for `dead_after` vectors), lr.
+    config : TrainConfig
+    seconds : float
+        Wall time of the training loop.
+    """
+
+    sae: TopKSAE
+    history: list[dict[str, float]]
+    config: TrainConfig
+    seconds: float = 0.0
+
+    def history_table(self, **columns: Any) -> pd.DataFrame:
+        """History as a table, with constant columns such as layer and seed in front."""
+        import pandas as pd
+
+        return pd.DataFrame([{**columns, **row} for row in self.history])
+
+
+def input_moments(x: Tensor) -> tuple[Tensor, float]:
+    """Mean (d_in,) of a sample and the scale that makes the mean squared distance from it equal d_in.
+
+    Raises
+    ------
+    BiosaeError
+        If the sample is not finite or does not vary.
+    """
+    x = x[:: max(1, len(x) // 100_000)].float()
+    mean = x.mean(0)
+    spread = (x - mean).pow(2).sum(1).mean().item()
+    if not math.isfinite(spread):
+        raise BiosaeError("Activations hold NaN or infinite values", do="check the model's weights and precision")
+    if spread == 0:
+        raise BiosaeError("All activations are the same vector; there is nothing to learn", do="check the extraction")
+    return mean, math.sqrt(x.shape[1] / spread)
+
+
+class SAETrainer:
+    """Trains one SAE step by step.
+
+    Parameters
+    ----------
+    sae : TopKSAE
+        Freshly built; moved to `device`.
+    config : TrainConfig
+    mean : Tensor (d_in,)
+    scale : float
+        From `input_moments`: the decoder bias starts at the mean, inputs are multiplied by the scale.
+    name : str
+        Said in errors, for instance ``"layer 3, seed 0"``.
+    """
+
+    def __init__(
+        self, sae: TopKSAE, config: TrainConfig, mean: Tensor, scale: float, *, device: torch.device | str = "cpu", name: str = ""
+    ) -> None:
+        self.sae, self.config, self.scale, self.name = sae.to(device).train(), config, float(scale), name
+        with torch.no_grad():
+            sae.b_dec.copy_(mean * self.scale)
+        sae.W_dec.requires_grad_(not config.freeze_decoder)
+        self.params = [p for p in sae.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(self.params, lr=config.lr, fused=sae.b_dec.device.type in ("cpu", "cuda"))
+        self.silent = torch.zeros(sae.d_sae, dtype=torch.long, device=sae.b_dec.device)
+        self.step_no = 0
+        self.history: list[dict[str, float]] = []
+
+    @classmethod
+    def from_sample(cls, sample: Tensor, config: TrainConfig, **kwargs: Any) -> SAETrainer:
+        """Build SAE and trainer for vectors like those of `sample`, shape (n, d_in)."""
+        d_in = sample.shape[1]
+        sae = TopKSAE(d_in, config.expansion * d_in, config.k, kind=config.kind, groups=config.groups, seed=config.seed)
+        return cls(sae, config, *input_moments(sample), **kwargs)
+
+    # ---- one step --------------------------------------------------------------------------------------------------
+
+    def step(self, x: Tensor) -> float:
+        """One update from a batch of raw vectors (n, d_in); returns the loss (FVU up to the noise of the batch)."""
+        sae, config = self.sae, self.config
+        factor = config.lr_factor(self.step_no)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * factor
+        x = x.to(sae.b_dec.device).float() * self.scale
+        values, indices = sae.encode(x)
+        errors = [x - y for y in (sae.decode_prefixes(values, indices) if sae.groups else (sae.decode(values, indices),))]
+        loss = sum(e.pow(2).sum() for e in errors) / (x.numel() * len(errors))
+        total = loss + self._auxk(x, errors[-1].detach())
+        total.backward()
+        value = loss.item()
+        if not (math.isfinite(value) and value < DIVERGED):
+            raise self._diverged(value)
+        self._update()
+        with torch.no_grad():
+            active = values > 0
+            self.silent += len(x)
+            self.silent[indices[active]] = 0
+            if sae.kind == "batchtopk" and active.any():
+                floor = values[active].min()
+                sae.threshold.copy_(floor if self.step_no == 0 else torch.lerp(sae.threshold, floor, 0.01))
+        self.step_no += 1
+        if self.step_no % max(1, config.steps // 60) == 0 or self.step_no in (1, config.steps):
+            self._log(x, errors[-1], value, active, factor)
+        return value
+
+    def _auxk(self, x: Tensor, residual: Tensor) -> Tensor | float:
+        """Loss of the dead latents' own reconstruction of the residual; 0 when none is dead.
+
+        Their pre-activations are not cut at zero, so that a latent far below zero is pulled back as well.
+        """
+        sae, alpha = self.sae, self.config.auxk_alpha
+        dead = (self.silent >= self.config.dead_after).nonzero().squeeze(1) if alpha else self.silent[:0]
+        if len(dead) == 0:
+            return 0.0
+        most = max(1, sae.d_in // 2)
+        encoder, decoder = sae.W_enc.t()[dead], sae.W_dec[dead]
+        pre = (x - sae.b_dec.detach()) @ encoder.t() + sae.b_enc[dead]
+        top, where = pre.topk(min(most, len(dead)), dim=-1, sorted=False)
+        guess = torch.zeros_like(pre).scatter(1, where, top) @ decoder
+        share = (residual - guess).pow(2).sum() / residual.pow(2).sum().clamp_min(1e-12)
+        return alpha * min(1.0, len(dead) / most) * share
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        W_dec = self.sae.W_dec
+        if W_dec.grad is not None:  # a change along a row would be undone by the normalisation
+            W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
+        nn.utils.clip_grad_norm_(self.params, self.config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if W_dec.requires_grad:
+            W_dec /= W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+    def _log(self, x: Tensor, error: Tensor, loss: float, active: Tensor, factor: float) -> None:
+        fvu = error.detach().pow(2).sum() / (x - x.mean(0)).pow(2).sum().clamp_min(1e-12)
+        self.history.append(
+            {
+                "step": self.step_no,
+                "n_vectors": self.step_no * len(x),
+                "loss": loss,
+                "fvu": fvu.item(),
+                "l0": active.sum(1).float().mean().item(),
+                "dead": (self.silent >= self.config.dead_after).float().mean().item(),
+                "lr": self.config.lr * factor,
+            }
+        )
+
+    def _diverged(self, loss: float) -> BiosaeError:
+        return BiosaeError(
+            f"SAE training diverged: loss {loss:.3g} at step {self.step_no} with learning rate {self.config.lr:g}",
+            where=self.name,
+            do=f"train with a lower rate, for instance lr={self.config.lr / 3:.1g}, and check the activations for outliers",
+        )
+
+    # ---- many steps ------------------------------------------------------------------------------------------------
+
+    def fit(self, batches: Iterable[Tensor]) -> SAETrainer:
+        """Train until `config.steps` steps are done or the batches end."""
+        for x in batches:
+            if self.step_no >= self.config.steps:
+                break
+            self.step(x)
+        return self
+
+    def result(self, seconds: float = 0.0) -> TrainResult:
+        """The trained SAE with input mean and scale folded in; ends the training."""
+        sae = self.sae.fold_scale(self.scale).eval().requires_grad_(False)
+        return TrainResult(sae, self.history, self.config, seconds)
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def checkpoint(self, path: Path | str) -> None:
+        """Write everything that `resume` needs; the file is whole or absent."""
+        state = {
+            "config": asdict(self.config),
+            "sae": self.sae.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "silent": self.silent,
+            "step_no": self.step_no,
+            "history": self.history,
+            "scale": self.scale,
+        }
+        with atomic_path(path) as tmp:
+            torch.save(state, tmp)
+
+    def resume(self, path: Path | str) -> SAETrainer:
+        """Go on from a checkpoint of the same config; later steps equal those of an uninterrupted run bit for bit."""
+        try:
+            state = torch.load(path, weights_only=True, map_location=self.sae.b_dec.device)
+            same = state["config"] == asdict(self.config)
+        except FileNotFoundError as e:
+            raise BiosaeError("There is no such checkpoint", where=str(path)) from e
+        except Exception as e:
+            raise BiosaeError("The checkpoint is damaged", where=str(path), do="delete it and train again") from e
+        if not same:
+            raise BiosaeError("The checkpoint belongs to another training config", where=str(path), do="delete it and train again")
+        self.sae.load_state_dict(state["sae"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.silent.copy_(state["silent"])
+        self.step_no, self.history, self.scale = state["step_no"], state["history"], state["scale"]
+        return self
