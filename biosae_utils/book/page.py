@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from biosae_utils import store
 from biosae_utils.book import figures, manifest
 from biosae_utils.book.dag import reads
@@ -58,7 +60,7 @@ class Page:
         self.layer: int | None = getattr(params, "layer", None)
         self.dir = phase_dir(params.results, params.run, phase, self.model, self.layer)
         self.command = os.environ.get("BIOSAE_COMMAND") or default_command(phase, self.model, self.layer)
-        self._started = time.time()
+        self._started = psutil.Process().create_time() if os.environ.get("BIOSAE_RUNNER") else time.time()
         self._claims: list[Claim] = []
         self._shown: list[str] = []
         self._tables: list[str] = []
