@@ -143,8 +143,8 @@ def execute(nb: Any, params: dict[str, Any], environment: dict[str, str], logs: 
     ):
         try:
             papermill.execute_notebook(
-                nb, str(partial), parameters=params, kernel_name="python3", language="python", progress_bar=False, start_timeout=300,
-                execution_timeout=timeout, kernel_manager_class=LocalKernel,
+                nb, str(partial), parameters=params, kernel_name="python3", language="python", progress_bar=False,
+                start_timeout=300, execution_timeout=timeout, kernel_manager_class=LocalKernel,
             )  # fmt: skip
         except PapermillExecutionError as e:
             os.replace(partial, logs.with_suffix(".failed.ipynb"))
