@@ -1,0 +1,278 @@
+"""Extraction: the hidden states of a uniform sample of positions, and then the codes of all positions.
+
+Dense activations are never stored whole. One pass keeps a sample for training; a second pass sends every position
+through the SAEs of all layers and keeps k values and k indices: per layer 128 bytes a position at k = 32, where the
+dense float32 state of width 1,152 takes 4,608.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.models.base import Batch, FoundationModel, Tokens
+from biosae_utils.sae.codes import CodeStore, index_dtype
+from biosae_utils.sae.loop import Budget, Drain, map_batches, progress, tensor_cores, to_device
+from biosae_utils.sae.positions import Layout
+from biosae_utils.store import atomic_path
+
+
+class Encoder(Protocol):
+    """The part of an SAE that streaming needs."""
+
+    d_sae: int
+    width: int
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and indices, both (n, width), of activations (n, d_in)."""
+
+
+# ---- first pass: a sample ----------------------------------------------------------------------------------------
+
+
+def sample_activations(
+    model: FoundationModel,
+    tokens: Tokens,
+    rows: np.ndarray,
+    layers: Sequence[int] | None = None,
+    *,
+    folder: Path | str | None = None,
+    dtype: np.dtype | type = np.float16,
+    max_tokens: int | None = None,
+) -> dict[int, np.ndarray]:
+    """Hidden states of the asked positions, of all asked layers, in one pass.
+
+    Parameters
+    ----------
+    model : FoundationModel
+    tokens : Tokens
+    rows : ndarray of int, ascending
+        Canonical rows wanted (see `sample_rows`); cells without any are not run.
+    layers : sequence of int, optional
+        Layer l is the output of block l; all by default.
+    folder : path, optional
+        Write ``layer_XX.npy`` there, atomically, and return memory maps; else arrays in memory.
+    dtype : numpy float type
+        On disk and in memory. float16 keeps 11 bits of what bf16 computed with 8.
+    max_tokens : int, optional
+        Padded tokens a batch; found from free memory when None.
+
+    Returns
+    -------
+    dict of int -> ndarray, shape (len(rows), d_model)
+    """
+    rows = np.asarray(rows)
+    if len(rows) == 0 or np.any(np.diff(rows) <= 0):
+        raise BiosaeError(
+            "Rows must be ascending, unique and at least one", where="sample_activations", do="use sample_rows"
+        )
+    layers = list(range(model.info.n_layers)) if layers is None else list(layers)
+    layout = Layout(tokens, model.info)
+    cells = np.unique(np.searchsorted(layout.starts, rows, side="right") - 1)
+    device = model.collate(tokens, cells[:1]).device
+    budget = Budget(model.info, device, max_tokens, n_layers=len(layers))
+    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+    shape = (len(rows), model.info.d_model)
+    out: dict[int, np.ndarray] = {}
+    bar, advance = progress(f"{model.info.slug}: sampling {len(rows):,} positions", len(cells))
+
+    def work(batch: Batch) -> tuple[np.ndarray, list[Tensor], int]:
+        places, canonical = layout.places(batch.cells, batch.ids.shape[1])
+        slot = np.searchsorted(rows, canonical)
+        wanted = rows[np.minimum(slot, len(rows) - 1)] == canonical
+        index = to_device(places[wanted], device)
+        states = model.hidden(batch, layers)
+        picked = [states[layer].reshape(-1, shape[1]).index_select(0, index).to(torch_dtype) for layer in layers]
+        return slot[wanted], picked, len(batch.cells)
+
+    def keep(slots: np.ndarray, *arrays: np.ndarray) -> None:
+        for layer, array in zip(layers, arrays, strict=True):
+            if not np.isfinite(array).all():
+                raise BiosaeError(
+                    f"Layer {layer} has activations that are not finite or too large for {np.dtype(dtype)}",
+                    where=model.info.slug,
+                    do="check the weights, or ask for dtype float32",
+                )
+            out[layer][slots] = array
+
+    with _arrays(folder, layers, shape, np.dtype(dtype)) as made:
+        out.update(made)
+        layout.check(model.collate(tokens, cells[:2]))
+        with bar, Drain(device) as drain:
+            for slots, picked, n_cells in map_batches(model, tokens, cells, work, budget):
+                drain.push(picked, partial(keep, slots))
+                advance(n_cells)
+    if folder is not None:
+        return {layer: np.load(Path(folder) / f"layer_{layer:02d}.npy", mmap_mode="r") for layer in layers}
+    return out
+
+
+@contextmanager
+def _arrays(
+    folder: Path | str | None, layers: Sequence[int], shape: tuple[int, int], dtype: np.dtype
+) -> Iterator[dict[int, np.ndarray]]:
+    """One empty array a layer: in memory, or in files that get their names when the block succeeds."""
+    with ExitStack() as files:
+        made = {}
+        for layer in layers:
+            if folder is None:
+                made[layer] = np.empty(shape, dtype)
+            else:
+                path = files.enter_context(atomic_path(Path(folder) / f"layer_{layer:02d}.npy"))
+                made[layer] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        yield made
+
+
+# ---- second pass: the codes of all positions ---------------------------------------------------------------------
+
+
+def stream_codes(
+    model: FoundationModel,
+    saes: Mapping[int, Encoder],
+    tokens: Tokens,
+    folders: Mapping[int, Path | str],
+    *,
+    chunk: int = 512,
+    max_tokens: int | None = None,
+) -> dict[int, CodeStore]:
+    """Send every position through the SAEs of all layers; only the codes are kept.
+
+    Batches are bucketed by length within a chunk of cells, codes land at their canonical rows. A killed run goes on
+    after its last finished chunk; a store made by another SAE, model or cohort is made anew.
+
+    Parameters
+    ----------
+    model : FoundationModel
+    saes : dict of int -> TopKSAE
+        Layer -> SAE, on the model's device.
+    tokens : Tokens
+    folders : dict of int -> path
+        Layer -> directory of its `CodeStore`.
+    chunk : int
+        Cells between two entries of the ledger.
+    max_tokens : int, optional
+        Padded tokens a batch; found from free memory when None.
+
+    Returns
+    -------
+    dict of int -> CodeStore
+        Complete stores, open for reading.
+    """
+    layout = Layout(tokens, model.info)
+    source = {
+        "model": f"{model.info.slug} {model.info.sha256}",
+        "tokens": _hash(tokens.ids, tokens.values, tokens.offsets),
+    }
+    stores = {
+        layer: CodeStore.create(
+            folders[layer], n=len(layout), k=sae.width, d_sae=sae.d_sae, identity={**source, "sae": weights_hash(sae)}
+        )
+        for layer, sae in saes.items()
+    }
+    index_types = {layer: torch.from_numpy(np.empty(0, index_dtype(sae.d_sae))).dtype for layer, sae in saes.items()}
+    device = model.collate(tokens, np.flatnonzero(tokens.lengths)[:1]).device
+    widest = max(sae.d_sae for sae in saes.values())
+    budget = Budget(model.info, device, max_tokens, n_layers=len(saes), extra=12 * widest)
+    bar, advance = progress(f"{model.info.slug}: codes of {len(layout):,} positions", tokens.n_cells)
+    with bar, tensor_cores(), Drain(device) as drain:
+        for first in range(0, tokens.n_cells, chunk):
+            cells = np.arange(first, min(first + chunk, tokens.n_cells))
+            start, stop = int(layout.starts[cells[0]]), int(layout.starts[cells[-1] + 1])
+            layers = [layer for layer in saes if start < stop and not stores[layer].has(start, stop)]
+            if not layers:
+                advance(len(cells))
+                continue
+
+            def work(batch: Batch, layers: list[int] = layers) -> tuple[np.ndarray, list[Tensor], int]:
+                places, rows = layout.places(batch.cells, batch.ids.shape[1])
+                index = to_device(places, device)
+                states, codes = model.hidden(batch, layers), []
+                for layer in layers:
+                    x = states.pop(layer).flatten(0, 1).index_select(0, index)
+                    values, indices = saes[layer].encode(x)
+                    codes += [values.to(torch.float16), indices.to(index_types[layer])]
+                return rows, codes, len(batch.cells)
+
+            def keep(rows: np.ndarray, layers: list[int], *codes: np.ndarray) -> None:
+                for layer, values, indices in zip(layers, codes[::2], codes[1::2], strict=True):
+                    stores[layer].write(rows, values, indices)
+
+            def commit(start: int, stop: int, layers: list[int]) -> None:
+                for layer in layers:
+                    stores[layer].commit(start, stop)
+
+            layout.check(model.collate(tokens, cells[:2]))
+            for rows, codes, n_cells in map_batches(model, tokens, cells, work, budget):
+                drain.push(codes, partial(keep, rows, layers))
+                advance(n_cells)
+            drain.push([], partial(commit, start, stop, layers))
+    return {layer: store.finish() for layer, store in stores.items()}
+
+
+def weights_hash(sae: Any) -> str:
+    """Short hash of an SAE's weights, the same wherever they lie."""
+    state = sae.state_dict()
+    return _hash(*(state[name].detach().cpu().float().contiguous().numpy() for name in sorted(state)))
+
+
+def _hash(*arrays: np.ndarray | None) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+# ---- the control -------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def zero_edit_gap(
+    model: FoundationModel,
+    tokens: Tokens,
+    cells: np.ndarray,
+    layers: Sequence[int],
+    *,
+    edit: float = 0.0,
+    seed: int = 0,
+) -> dict[int, float]:
+    """Largest change of any prediction when the forward pass is cut at layer l and resumed from there.
+
+    Parameters
+    ----------
+    model : FoundationModel
+    tokens : Tokens
+    cells : ndarray of int
+        Cells of one batch, short ones and long ones.
+    layers : sequence of int
+    edit : float
+        0 resumes from the state as it was: the gap must be 0 in float32 on one device. Otherwise the control: noise of
+        this share of each position's norm is added first, and the gap must be seen.
+    seed : int
+
+    Returns
+    -------
+    dict of int -> float
+        Layer -> max |difference| over all gene positions and outputs.
+    """
+    batch = model.collate(tokens, cells)
+    last = model.info.n_layers - 1
+    where = batch.is_gene.nonzero()
+    states = model.hidden(batch, sorted({*layers, last}))
+    clean = model.predict(model.resume(states[last], last, batch), where)
+    gaps = {}
+    for layer in layers:
+        state = states[layer]
+        if edit:
+            noise = torch.randn(state.shape, generator=torch.Generator().manual_seed(seed)).to(state)
+            state = state + edit * noise * (state.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True))
+        gaps[layer] = float((model.predict(model.resume(state, layer, batch), where) - clean).abs().max())
+    return gaps
