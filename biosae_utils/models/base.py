@@ -100,6 +100,8 @@ class Batch:
         Index of each row in the `Tokens` that it came from.
     targets : dict
         What masking hid: filled by `FoundationModel.mask`, read by `FoundationModel.loss`.
+    padded : bool
+        False when every row fills the batch: attention then needs no mask and keeps its fastest kernel.
     """
 
     ids: Tensor
@@ -108,6 +110,7 @@ class Batch:
     is_gene: Tensor
     cells: np.ndarray
     targets: dict[str, Tensor] = field(default_factory=dict)
+    padded: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -120,6 +123,9 @@ class FoundationModel(Protocol):
 
     info: ModelInfo
 
+    def gene_tokens(self, genes: Genes) -> np.ndarray:
+        """Token id of each column of a data set, int64 (n_genes,); -1 where the model does not know the gene."""
+
     def encode(self, counts: sp.csr_matrix, genes: Genes, *, seed: int = 0) -> Tokens:
         """Official input encoding of raw counts, shape (n_cells, n_genes)."""
 
@@ -129,12 +135,14 @@ class FoundationModel(Protocol):
     def hidden(self, batch: Batch, layers: Sequence[int] | None = None) -> dict[int, Tensor]:
         """Residual stream after block l, shape (B, T, d_model), for each asked layer (all when None).
 
-        No block after the last asked layer is run. Runs under inference mode unless gradients are enabled
-        by the caller with ``torch.enable_grad()``.
+        No block after the last asked layer is run. Weights are frozen, so autograd records nothing here.
         """
 
     def resume(self, hidden: Tensor, layer: int, batch: Batch) -> Tensor:
-        """Run blocks ``layer + 1 ..`` from a state of shape (B, T, d_model); returns the final state."""
+        """Run blocks ``layer + 1 ..`` from a state of shape (B, T, d_model); returns the final state.
+
+        Gradients flow to `hidden` when it requires them and the caller is in ``torch.enable_grad()``.
+        """
 
     def mask(self, batch: Batch, rate: float = 0.15, *, seed: int = 0) -> tuple[Batch, Tensor]:
         """Hide a share of the gene tokens.

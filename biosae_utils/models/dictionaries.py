@@ -1,0 +1,94 @@
+"""Gene dictionaries that come as pickles, read without trusting them.
+
+A pickle is a program. These dictionaries need only plain values and numpy scalars, so only these are built, by our own
+two small stand-ins for numpy's constructors; any other name in the file is refused before it is looked up.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from biosae_utils.errors import BiosaeError
+
+SCALAR_CODES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+
+
+class _ScalarType:
+    """Stands in for ``numpy.dtype``: the code of a number and its byte order, nothing else."""
+
+    def __init__(self, code: str, *_flags: object) -> None:
+        if code not in SCALAR_CODES:
+            raise pickle.UnpicklingError(f"numpy type {code!r}")
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = ">" if state[1] == ">" else "<"
+
+
+def _scalar(kind: object, data: object) -> float | int:
+    """Stands in for numpy's scalar constructor."""
+    if not isinstance(kind, _ScalarType) or not isinstance(data, bytes):
+        raise pickle.UnpicklingError("a numpy scalar that is no number")
+    return np.frombuffer(data, dtype=kind.order + kind.code, count=1)[0].item()
+
+
+def _latin1(text: object, encoding: object) -> bytes:
+    """Stands in for ``codecs.encode``, with which old protocols store bytes."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("an encoding other than latin1")
+    return text.encode("latin-1")
+
+
+ALLOWED = {
+    ("numpy", "dtype"): _ScalarType,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name}") from None
+
+
+def read_dictionary(path: Path | str, kind: type) -> dict:
+    """Read a pickled dictionary of str to `kind`; execute nothing.
+
+    Parameters
+    ----------
+    path : path
+    kind : type
+        ``int``, ``float`` or ``str``: the type of the values. Integers are welcome where floats are asked for.
+
+    Raises
+    ------
+    BiosaeError
+        The file is missing, damaged, holds anything but plain values and numpy scalars (named), or is no such dictionary.
+    """
+    path = Path(path)
+    try:
+        value = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+    except FileNotFoundError as e:
+        raise BiosaeError("A gene dictionary is missing", where=str(path), do="fetch the model again") from e
+    except pickle.UnpicklingError as e:
+        what = f"The pickle was refused or is damaged: {e}"
+        raise BiosaeError(what, where=str(path), do="use the model's original file; nothing in this one was run") from e
+    except Exception as e:  # damaged pickles raise nearly anything
+        raise BiosaeError(f"The pickle is damaged ({type(e).__name__}: {e})", where=str(path), do="fetch it again") from e
+    if not isinstance(value, dict) or not value:
+        raise BiosaeError(f"A filled dictionary was expected, not {type(value).__name__}", where=str(path))
+    accepted = (int, float) if kind is float else (kind,)
+    for key, entry in value.items():
+        if type(key) is not str or type(entry) not in accepted:
+            raise BiosaeError(
+                f"The dictionary maps {type(key).__name__} to {type(entry).__name__}, not str to {kind.__name__}", where=str(path)
+            )
+    return {key: kind(entry) for key, entry in value.items()}

@@ -1,0 +1,274 @@
+"""scGPT in plain PyTorch: cells as sets of genes with binned expression (Cui et al. 2024).
+
+Reads the layout of the published checkpoints: ``args.json``, ``vocab.json`` and ``best_model.pt`` (or ``model.safetensors``). Neither
+flash-attn nor torchtext is needed: parameters saved by flash-attention are renamed, and the blocks are run one by one with PyTorch's
+own scaled-dot-product attention.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.models.base import Batch, Genes, ModelInfo, Tokens
+from biosae_utils.models.blocks import BlockModel
+from biosae_utils.models.encoding import cell_rng, collapse, frame, ranks_to_bins, rows_of
+from biosae_utils.models.loading import check_weights, freeze, read_settings, read_weights, seeded_init, some
+from biosae_utils.store import sha256
+
+WEIGHTS = ("best_model.pt", "model.safetensors")
+SETTINGS = ("embsize", "nheads", "d_hid", "nlayers", "n_bins", "max_seq_len", "pad_value")
+RENAMES = (
+    ("self_attn._impl.Wqkv.", "self_attn.in_proj_"),
+    ("self_attn.Wqkv.", "self_attn.in_proj_"),
+    ("self_attn._impl.out_proj.", "self_attn.out_proj."),
+)
+# heads and encoders of other objectives, which never touch the residual stream of a cell
+UNNEEDED = ("cls_decoder.", "mvc_decoder.", "flag_encoder.", "batch_encoder.", "sim.", "creterion_cce.", "decoder.zero_logit.")
+UNNEEDED += ("grad_reverse_discriminator.",)
+MAX_VALUE = 512
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with the parameter names of ``nn.MultiheadAttention``."""
+
+    def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads, self.dropout = n_heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * d_model, d_model))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * d_model))
+        self.out_proj = nn.Linear(d_model, d_model)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """A post-norm transformer block with the parameter names of ``nn.TransformerEncoderLayer``."""
+
+    def __init__(self, d_model: int, n_heads: int, d_hid: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = Attention(d_model, n_heads, dropout)
+        self.linear1, self.linear2 = nn.Linear(d_model, d_hid), nn.Linear(d_hid, d_model)
+        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        x = self.norm1(x + self.dropout(self.self_attn(x, attend)))
+        return self.norm2(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
+
+
+class GeneEncoder(nn.Module):
+    """Normalised gene embedding."""
+
+    def __init__(self, n_vocab: int, d_model: int, pad_id: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(n_vocab, d_model, padding_idx=pad_id)
+        self.enc_norm = nn.LayerNorm(d_model)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.enc_norm(self.embedding(ids))
+
+
+class ValueEncoder(nn.Module):
+    """Two-layer embedding of one binned value."""
+
+    def __init__(self, d_model: int, dropout: float) -> None:
+        super().__init__()
+        self.linear1, self.linear2 = nn.Linear(1, d_model), nn.Linear(d_model, d_model)
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: Tensor) -> Tensor:
+        x = values.unsqueeze(-1).clamp(max=MAX_VALUE).to(self.linear1.weight.dtype)
+        return self.dropout(self.norm(self.linear2(F.relu(self.linear1(x)))))
+
+
+class ScGPTNet(nn.Module):
+    """The parts of scGPT that a cell passes through, under their official names."""
+
+    def __init__(self, n_vocab: int, d_model: int, n_heads: int, d_hid: int, n_layers: int, pad_id: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = GeneEncoder(n_vocab, d_model, pad_id)
+        self.value_encoder = ValueEncoder(d_model, dropout)
+        self.transformer_encoder = nn.Module()
+        self.transformer_encoder.layers = nn.ModuleList([Block(d_model, n_heads, d_hid, dropout) for _ in range(n_layers)])
+        self.decoder = nn.Module()
+        self.decoder.fc = nn.Sequential(
+            nn.Linear(d_model, d_model), nn.LeakyReLU(), nn.Linear(d_model, d_model), nn.LeakyReLU(), nn.Linear(d_model, 1)
+        )
+
+
+class ScGPT(BlockModel):
+    """An scGPT checkpoint as a `FoundationModel`.
+
+    Parameters
+    ----------
+    net : ScGPTNet
+    info : ModelInfo
+    settings : dict
+        ``args.json``.
+    ties : {"middle", "spread"}
+        Where values that span several bins land: in the middle of the span, which is the same every time, or spread over it at random as
+        in the official code (seeded by cell).
+
+    Notes
+    -----
+    The order of genes means nothing to scGPT, which has no positions; they are sorted by token id, so that the order of a file's columns
+    changes nothing. Position 0 is ``<cls>``.
+    """
+
+    family = "scgpt"
+
+    def __init__(self, net: nn.Module, info: ModelInfo, settings: dict, ties: str = "middle") -> None:
+        self._token = {str(key): token for token, key in enumerate(info.vocab_ids)}
+        pad = settings.get("pad_token", "<pad>")
+        super().__init__(net, info, pad_id=self._token[pad], pad_value=float(settings["pad_value"]))
+        self.cls_id = self._token["<cls>"]
+        self.n_bins, self.mask_value = settings["n_bins"], float(settings.get("mask_value", -1))
+        self.ties = ties
+
+    @staticmethod
+    def accepts(directory: Path) -> bool:
+        """Whether a directory looks like an scGPT checkpoint."""
+        return (directory / "args.json").is_file()
+
+    @classmethod
+    def load(
+        cls, directory: Path, *, name: str, device: torch.device, dtype: torch.dtype, random_weights: bool = False, seed: int = 0
+    ) -> ScGPT:
+        """Load a checkpoint; with `random_weights` its configuration alone, initialised from `seed`.
+
+        Raises
+        ------
+        BiosaeError
+            Files are missing or damaged, or do not belong together.
+        """
+        settings = read_args(directory)
+        keys = read_vocabulary(directory, settings.get("pad_token", "<pad>"))
+        with seeded_init(seed):
+            net = ScGPTNet(
+                n_vocab=len(keys),
+                d_model=settings["embsize"],
+                n_heads=settings["nheads"],
+                d_hid=settings["d_hid"],
+                n_layers=settings["nlayers"],
+                pad_id=int(np.flatnonzero(keys == settings.get("pad_token", "<pad>"))[0]),
+                dropout=float(settings.get("dropout", 0.0)),
+            )
+        digest = "" if random_weights else fill(net, directory)
+        info = ModelInfo(
+            name=name,
+            family=cls.family,
+            variant="random-weights" if random_weights else "trained",
+            n_layers=settings["nlayers"],
+            d_model=settings["embsize"],
+            max_len=settings["max_seq_len"],
+            vocab=keys,
+            vocab_ids=keys,
+            special_ids=tuple(i for i, key in enumerate(keys) if key.startswith("<") and key.endswith(">")),
+            source=str(directory),
+            sha256=digest,
+        )
+        return cls(freeze(net, device, dtype), info, settings)
+
+    def gene_tokens(self, genes: Genes) -> np.ndarray:
+        """Token of each column by symbol, int64 (n_genes,), -1 where unknown."""
+        special = {self.info.vocab_ids[i] for i in self.info.special_ids}
+        return np.array([-1 if s in special else self._token.get(str(s), -1) for s in genes.symbol], dtype=np.int64)
+
+    def encode_chunk(self, counts: sp.csr_matrix, tokens: np.ndarray, seed: int) -> Tokens:
+        """``<cls>``, then the non-zero genes with their bins; a random choice of genes where there are too many."""
+        x, ids = collapse(counts, tokens)
+        genes = ids[x.indices]
+        bins = ranks_to_bins(x, self.n_bins, self._spread(x, genes, seed))
+        keep = np.ones(x.nnz, bool)
+        limit = self.info.max_len - 1
+        for row in np.flatnonzero(np.diff(x.indptr) > limit):
+            cell = slice(x.indptr[row], x.indptr[row + 1])
+            chosen = cell_rng(seed, genes[cell], bins[cell]).permutation(cell.stop - cell.start)[:limit]
+            keep[cell] = False
+            keep[cell.start + chosen] = True
+        lengths = np.minimum(np.diff(x.indptr), limit)
+        return frame(genes[keep], lengths, before=(self.cls_id,), values=bins[keep], special_value=self.pad_value)
+
+    def _spread(self, x: sp.csr_matrix, genes: np.ndarray, seed: int) -> np.ndarray | float:
+        if self.ties == "middle":
+            return 0.5
+        cells = [slice(a, b) for a, b in zip(x.indptr[:-1], x.indptr[1:], strict=True)]
+        return np.concatenate([cell_rng(seed, genes[c], x.data[c]).random(c.stop - c.start) for c in cells])
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Gene embedding plus value embedding."""
+        return self.net.encoder(batch.ids) + self.net.value_encoder(batch.values)
+
+    def block(self, layer: int, state: Tensor, attend: Tensor | None) -> Tensor:
+        """``transformer_encoder.layers[layer]``."""
+        return self.net.transformer_encoder.layers[layer](state, attend)
+
+    def hide(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Chosen genes keep their name and lose their value."""
+        return batch.ids, batch.values.masked_fill(chosen, self.mask_value)
+
+    def predict(self, final: Tensor, positions: Tensor) -> Tensor:
+        """Predicted bin, shape (n,)."""
+        return self.net.decoder.fc(final[positions[:, 0], positions[:, 1]]).squeeze(-1)
+
+    def loss(self, final: Tensor, batch: Batch, positions: Tensor) -> Tensor:
+        """Squared error of the predicted bin, float32 (n,)."""
+        target = batch.targets["values"][positions[:, 0], positions[:, 1]]
+        return (self.predict(final, positions).float() - target).square()
+
+
+def read_args(directory: Path) -> dict:
+    """``args.json``, checked."""
+    path = directory / "args.json"
+    settings = read_settings(path, SETTINGS)
+    if bad := [key for key in SETTINGS[:-1] if type(settings[key]) is not int or settings[key] < 1]:
+        raise BiosaeError(f"{some(bad)} must be positive whole numbers", where=str(path))
+    if settings["embsize"] % settings["nheads"] or settings["n_bins"] < 3 or settings["max_seq_len"] < 2:
+        raise BiosaeError("embsize must be a multiple of nheads, n_bins at least 3, max_seq_len at least 2", where=str(path))
+    if settings.get("input_emb_style", "continuous") != "continuous":
+        raise BiosaeError("Only the continuous value encoder is supported", where=str(path))
+    if settings.get("input_style", "binned") != "binned":
+        raise BiosaeError("Only binned input is supported", where=str(path))
+    return settings
+
+
+def read_vocabulary(directory: Path, pad: str) -> np.ndarray:
+    """``vocab.json`` as an array of str in the order of ids."""
+    path = directory / "vocab.json"
+    vocab = read_settings(path, (pad, "<cls>"))
+    if not all(type(i) is int for i in vocab.values()) or sorted(vocab.values()) != list(range(len(vocab))):
+        raise BiosaeError("Token ids are not 0, 1, 2 ... without gaps", where=str(path), do="fetch the file again")
+    return np.array(sorted(vocab, key=vocab.__getitem__))
+
+
+def fill(net: nn.Module, directory: Path) -> str:
+    """Load the directory's weights into `net`, every one of them; returns the hash of their file."""
+    state, path = read_weights(directory, WEIGHTS)
+    for old, new in RENAMES:
+        state = {key.replace(old, new): value for key, value in state.items()}
+    if any(key.startswith(("bn.", "dsbn.")) for key in state):
+        raise BiosaeError(
+            "This checkpoint normalises its input by batch labels (bn.*, dsbn.*), which is not supported",
+            where=str(path),
+            do="use the whole-human checkpoint or one that was fine-tuned without batch normalisation",
+        )
+    expected = {key: value.shape for key, value in net.state_dict().items()}
+    check_weights(state, expected, UNNEEDED, path)
+    net.load_state_dict({key: state[key] for key in expected})
+    return sha256(path)
