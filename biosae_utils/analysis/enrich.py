@@ -132,7 +132,7 @@ def run_tests(problem: Problem, overlap: sp.csr_matrix, smallest: np.ndarray | i
     One-sided hypergeometric tests, equal to ``scipy.stats.hypergeom.sf(x - 1, background, K, n)``.
     """
     if np.ndim(smallest) or smallest > 1:
-        least = np.broadcast_to(np.asarray(smallest), len(problem.sets))
+        least = np.minimum(np.broadcast_to(smallest, len(problem.sets)), 255).astype(np.uint8)
         kept = np.flatnonzero(overlap.data >= least[overlap.indices])
     else:
         kept = np.arange(overlap.nnz)

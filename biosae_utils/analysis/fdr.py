@@ -70,11 +70,17 @@ def bh_reject(p: np.ndarray, m: int | np.ndarray, alpha: float, group: np.ndarra
 
     p-values above ``alpha`` may be left out of `p`: they cannot be rejected and do not change who is.
     """
-    order, p, starts, share = _ranked(p, m, group)
+    p, m = np.asarray(p), np.asarray(m)
     out = np.zeros(p.size, dtype=bool)
-    if not p.size:
+    alive = np.arange(p.size)
+    for _ in range(3):  # n tests allow no threshold above alpha * n / m: most tests go before anything is sorted
+        family = np.zeros(len(alive), dtype=np.int64) if group is None else group[alive]
+        size = m if m.ndim == 0 else m[alive]
+        alive = alive[p[alive] <= alpha * (np.bincount(family)[family] / size)] if len(alive) else alive
+    if not len(alive):
         return out
-    place = np.arange(p.size)
-    last = np.maximum.reduceat(np.where(p <= alpha * share, place, -1), starts)
-    out[order] = place <= np.repeat(last, np.diff(np.r_[starts, p.size]))
+    order, left, starts, share = _ranked(p[alive], m if m.ndim == 0 else m[alive], None if group is None else group[alive])
+    place = np.arange(len(left))
+    last = np.maximum.reduceat(np.where(left <= alpha * share, place, -1), starts)
+    out[alive[order]] = place <= np.repeat(last, np.diff(np.r_[starts, len(left)]))
     return out

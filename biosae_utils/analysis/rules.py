@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from biosae_utils.analysis.enrich import Problem, run_tests
+from biosae_utils.analysis.enrich import Problem, Tests, run_tests
 from biosae_utils.analysis.fdr import bh_reject
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.nulls import curveball, relabel
@@ -95,22 +95,28 @@ def make_problem(
     return Problem(lists[:, columns].tocsr(), inside, sizes), columns
 
 
-def annotated(problem: Problem, overlap: sp.csr_matrix, rule: Rule, alpha: float) -> np.ndarray:
-    """Which lists have at least one rejected test, shape (n_features,).
+def possible_tests(problem: Problem, overlap: sp.csr_matrix, alpha: float) -> Tests:
+    """Tests that BH could reject in the family of all tests, per feature or layer-wide.
 
-    Tests that cannot be rejected are never looked at: with ``c`` tests that share a gene, no BH threshold over a family of
-    ``m`` exceeds ``alpha * c / m``.
+    With ``c`` pairs that share a gene, no BH threshold over ``m`` tests exceeds ``alpha * c / m``; pairs with too small an
+    overlap for that are dropped before their p-value is looked up.
+    """
+    shared = np.diff(overlap.indptr).max(initial=0)  # the largest c of any feature bounds the layer's mean as well
+    shortest = int(problem.list_sizes[problem.list_sizes > 0].min())
+    least = problem.table.smallest_overlap(alpha * shared / len(problem.sets), problem.term_sizes, shortest)
+    return run_tests(problem, overlap, np.maximum(least, 1))
+
+
+def annotated(problem: Problem, tests: Tests, rule: Rule, alpha: float) -> np.ndarray:
+    """Which lists have at least one test that the rule rejects, shape (n_features,).
+
+    `tests` are those with the rule's smallest overlap where it selects, else `possible_tests`.
     """
     per_feature = rule.family == "feature"
     if rule.selected:
-        tests = run_tests(problem, overlap, rule.selected)
         m = np.bincount(tests.feature)[tests.feature] if per_feature else len(tests.p)
     else:
-        pairs = np.diff(overlap.indptr).max(initial=0) if per_feature else overlap.nnz
         m = len(problem.sets) * (1 if per_feature else problem.n_tested)
-        shortest = int(problem.list_sizes[problem.list_sizes > 0].min())
-        least = problem.table.smallest_overlap(alpha * pairs / m, problem.term_sizes, shortest)
-        tests = run_tests(problem, overlap, np.maximum(least, 1))
     out = np.zeros(problem.lists.shape[0], dtype=bool)
     out[tests.feature[bh_reject(tests.p, m, alpha, tests.feature if per_feature else None)]] = True
     return out
@@ -150,8 +156,10 @@ def _masks(
     problem: Problem, lists: sp.csr_matrix, rules: Sequence[Rule], alpha: float, edges: sp.csr_matrix | None
 ) -> list[np.ndarray]:
     overlap = problem.overlaps(lists)
+    selected = {rule.selected for rule in rules}
     joined = has_edge(lists, edges) if edges is not None and any(r.edges for r in rules) else None
-    masks = [annotated(problem, overlap, rule, alpha) for rule in rules]
+    tests = {n: run_tests(problem, overlap, n) if n else possible_tests(problem, overlap, alpha) for n in selected}
+    masks = [annotated(problem, tests[rule.selected], rule, alpha) for rule in rules]
     return [m | joined if r.edges and joined is not None else m for m, r in zip(masks, rules, strict=True)]
 
 
