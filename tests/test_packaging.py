@@ -49,7 +49,7 @@ def third_party(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.partition(".")[0])
     local = (
-        {"biosae_utils", "benchmarks"}
+        {"biosae_utils", "benchmarks", "scripts"}
         | {p.stem for p in path.parent.glob("*.py")}
         | {p.stem for p in (ROOT / "tests").glob("*.py")}
     )
