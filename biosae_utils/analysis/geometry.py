@@ -233,24 +233,21 @@ def published_novel(
     return max_abs_cosine(directions, axes[:n_axes]) <= threshold
 
 
-# ---- directions to compare with ----------------------------------------------------------------------------------
+# ---- directions to compare with (isotropic ones: `nulls.random_directions`) --------------------------------------
 
 
-def random_directions(n: int, d: int, seed: int, *, principal: Principal | None = None) -> np.ndarray:
-    """Random unit directions, shape (n, d): isotropic, or from a Gaussian with the covariance of the activations."""
-    z = np.random.default_rng(seed).standard_normal((n, d))
-    if principal is not None:
-        z = (z * np.sqrt(principal.variance)) @ principal.axes
-    return unit(z)
+def shaped_directions(n: int, principal: Principal, rng: np.random.Generator) -> np.ndarray:
+    """Random unit directions from a Gaussian with the covariance of the activations, shape (n, d)."""
+    z = rng.standard_normal((n, len(principal.variance))) * np.sqrt(principal.variance)
+    return unit(z @ principal.axes)
 
 
-def rotated_axes(axes: np.ndarray, n: int, seed: int) -> np.ndarray:
+def rotated_axes(axes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Random unit directions *inside* the span of orthonormal `axes` (m, d), shape (n, d).
 
     All of their norm is visible to an SVD of rank m, so a rule that calls them invisible measures the choice of basis.
     """
-    z = np.random.default_rng(seed).standard_normal((n, len(axes)))
-    return unit(z @ np.asarray(axes, np.float64))
+    return unit(rng.standard_normal((n, len(axes))) @ np.asarray(axes, np.float64))
 
 
 def bootstrap_mean(values: np.ndarray, *, n_boot: int = 1000, seed: int = 0) -> tuple[float, float, float]:

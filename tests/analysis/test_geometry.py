@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biosae_utils.analysis import geometry as G
+from biosae_utils.analysis.nulls import random_directions
 from biosae_utils.errors import BiosaeError
 
 
@@ -91,7 +92,7 @@ def test_subspace_share_knows_inside_from_outside() -> None:
 @given(st.integers(2, 40), st.data())
 def test_random_share_is_r_over_d(d: int, data: st.DataObject) -> None:
     r = data.draw(st.integers(0, d))
-    share = G.subspace_share(G.random_directions(4000, d, seed=1), np.eye(d), [r])[:, 0]
+    share = G.subspace_share(random_directions(4000, d, np.random.default_rng(1)), np.eye(d), [r])[:, 0]
     mean, low, high = G.random_share(r, d)
     assert abs(share.mean() - mean) < 4 * share.std() / np.sqrt(4000) + 1e-9
     if 0 < r < d:
@@ -102,8 +103,8 @@ def test_random_directions_are_novel_by_the_published_rule_and_so_are_rotated_ax
     """The rule's answer on directions about which nothing is novel: the book's point, at the published width."""
     d = 1152
     axes = np.linalg.qr(np.random.default_rng(0).standard_normal((d, d)))[0].T
-    assert G.published_novel(G.random_directions(4608, d, seed=0), axes).mean() == 1.0
-    rotated = G.rotated_axes(axes[:50], 4608, seed=0)
+    assert G.published_novel(random_directions(4608, d, np.random.default_rng(0)), axes).mean() == 1.0
+    rotated = G.rotated_axes(axes[:50], 4608, np.random.default_rng(0))
     np.testing.assert_allclose(G.subspace_share(rotated, axes, [50]), 1)  # wholly inside what an SVD of rank 50 shows
     assert G.published_novel(rotated, axes).mean() > 0.95
     assert not G.published_novel(axes[:50], axes).any()
@@ -112,9 +113,8 @@ def test_random_directions_are_novel_by_the_published_rule_and_so_are_rotated_ax
 
 def test_random_directions_with_a_covariance_follow_it(x: np.ndarray) -> None:
     p = G.principal_axes(x)
-    share = G.subspace_share(G.random_directions(5000, 24, seed=0, principal=p), p.axes, [2]).mean()
+    share = G.subspace_share(G.shaped_directions(5000, p, np.random.default_rng(0)), p.axes, [2]).mean()
     assert share > 3 * 2 / 24
-    np.testing.assert_array_equal(G.random_directions(3, 24, seed=5), G.random_directions(3, 24, seed=5))
 
 
 def test_bootstrap_mean_covers_a_known_mean() -> None:
