@@ -49,6 +49,7 @@ DEBS = {
         "6cf9c43b97212811ecb7ad0d7cde12e76f984ab7494a59c02455239a9dd3243d",
     ),
 }
+GENE_NAMES = Path(__file__).parents[1] / "biosae_utils/cells/human_genes.parquet"
 SITE = "usr/lib/R/site-library"
 
 
@@ -165,7 +166,7 @@ def read_counts(src: Sources, cache: Path) -> tuple[Counts, Counts]:
 
 
 def split(kang: Counts, pbmc: Counts) -> None:
-    """Mark in `obs` the cells that are shipped (`in_demo`) and those that no model may train on (`pretrain_heldout`)."""
+    """Mark in `obs` the cells shipped (`in_demo`) and those that no model may train on (`pretrain_heldout`)."""
     rng = np.random.default_rng(SEED)
     group = (kang.obs["condition"] + "|" + kang.obs["cell_type"]).to_numpy()
     shipped = balanced_draw(group, N_DEMO, rng)
@@ -254,6 +255,31 @@ def read_genesets(src: Sources) -> pd.DataFrame:
     return table.astype("category")
 
 
+def gene_names(src: Sources, pbmc: Counts) -> pd.DataFrame:
+    """Ensembl id of every human symbol, present or retired: columns name, ensembl (the number in ENSG...), current.
+
+    A symbol has one id here: that of the 10x reference, else the lowest in org.Hs.eg.db (the others are mostly
+    alternative haplotypes). A retired name is listed when it belonged to one gene only and is nobody's name today.
+    """
+    with sqlite3.connect(f"file:{src.org}?mode=ro", uri=True) as org:
+        ids = "select i.symbol as name, e.ensembl_id as id from gene_info i join ensembl e using(_id)"
+        today = pd.read_sql(ids, org)
+        retired = pd.read_sql("select a.alias_symbol as name, i.symbol from alias a join gene_info i using(_id)", org)
+    tenx = pbmc.genes.loc[pbmc.genes["symbol"] != "", ["symbol", "ensembl_id"]].set_axis(["name", "id"], axis=1)
+    tenx_id = dict(zip(tenx["name"], tenx["id"], strict=True))
+    today["rank"] = [0 if tenx_id.get(n) == i else 1 for n, i in zip(today["name"], today["id"], strict=True)]
+    today = today.sort_values(["name", "rank", "id"]).drop_duplicates("name")[["name", "id"]]
+    today = pd.concat([today.assign(current=True), tenx[~tenx["id"].isin(today["id"])].assign(current=True)])
+    today = today.drop_duplicates("name").drop_duplicates("id")
+    id_of = dict(zip(today["name"], today["id"], strict=True))
+    retired = retired[~retired["name"].isin(id_of) & ~retired["name"].duplicated(keep=False)]
+    retired = retired.assign(id=retired["symbol"].map(id_of), current=False).dropna()
+    old = tenx[~tenx["name"].isin(id_of) & ~tenx["name"].isin(retired["name"])].assign(current=False)
+    table = pd.concat([today, retired, old])[["name", "id", "current"]].sort_values("name", ignore_index=True)
+    ensembl = table["id"].str.removeprefix("ENSG").astype(np.uint64).to_numpy(np.uint32)
+    return pd.DataFrame({"name": table["name"], "ensembl": ensembl, "current": table["current"].astype(bool)})
+
+
 # ---- the record --------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +289,7 @@ def provenance(out: Path, kang: Counts, pbmc: Counts, sets: pd.DataFrame, n_shar
     group = shipped.groupby(["condition", "cell_type"]).size()
     terms = sets.drop_duplicates(["collection", "term_id"])["collection"].value_counts()
     nameless = kang.genes.index[kang.genes["ensembl_id"] == ""]
-    written = [p for suffix in ("*.h5ad", "*.parquet") for p in sorted(out.glob(suffix))]
+    written = [p for suffix in ("*.h5ad", "*.parquet") for p in sorted(out.glob(suffix))] + [GENE_NAMES]
     (org, org_sha256), (go, go_sha256) = DEBS["r-bioc-org.hs.eg.db"], DEBS["r-bioc-go.db"]
     return (
         (Path(__file__).parent / "demo_provenance.md")
@@ -283,6 +309,7 @@ def provenance(out: Path, kang: Counts, pbmc: Counts, sets: pd.DataFrame, n_shar
             heldout_demo=shipped["pretrain_heldout"].sum(),
             heldout_pbmc=pbmc.obs["pretrain_heldout"].sum(),
             shared_genes=n_shared,
+            gene_names=len(pd.read_parquet(GENE_NAMES)),
             no_ensembl=len(nameless),
             no_ensembl_names=", ".join(nameless),
             no_symbol=(kang.genes["symbol"] == "").sum(),
@@ -311,6 +338,7 @@ def main() -> None:
         write_h5ad(args.out / "pbmc3k.h5ad", pbmc.X[:, seen], pbmc.obs.drop(columns="in_demo"), pbmc.genes[seen])
         sets = read_genesets(src)
         write_table(args.out / "genesets.parquet", sets)
+        write_table(GENE_NAMES, gene_names(src, pbmc))
         n_shared = write_pretraining(args.cache / "pretrain.npz", kang, pbmc)
         with atomic_path(args.out / "PROVENANCE.md") as tmp:
             tmp.write_text(provenance(args.out, kang, pbmc, sets, n_shared))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
+
+from biosae_utils.errors import BiosaeError
+
+if TYPE_CHECKING:
+    from biosae_utils.cells.data import CellFile
+    from biosae_utils.params import DataParams
 
 
 def quotas(sizes: np.ndarray, n: int) -> np.ndarray:
@@ -53,3 +62,184 @@ def balanced_draw(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.nd
     take = quotas(np.bincount(codes, minlength=len(labels)), n)
     drawn = [rng.choice(np.flatnonzero(codes == g), size=t, replace=False) for g, t in enumerate(take)]
     return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)
+
+
+# ---- columns of obs ----------------------------------------------------------------------------------------------
+
+COLUMN_NAMES = {
+    "cell_type": (
+        "cell_type",
+        "celltype",
+        "cell_type_name",
+        "cell_types",
+        "annotation",
+        "seurat_annotations",
+        "louvain",
+        "leiden",
+    ),
+    "condition": ("condition", "stim", "perturbation", "treatment", "disease"),
+    "donor": ("donor_id", "donor", "patient", "individual", "sample"),
+}
+MAX_LEVELS = {"cell_type": 200, "condition": 50, "donor": 1000}
+UNSEEN = "pretrain_heldout"  # obs column by convention: cells that the model under study was not trained on
+MIN_CELLS = 20
+
+
+def guess_columns(obs: pd.DataFrame) -> dict[str, str | None]:
+    """Columns of `obs` that hold cell type, condition and donor, by their usual names.
+
+    A column counts only if it has at least two values and not as many as an identifier would have.
+
+    Returns
+    -------
+    dict
+        Keys ``cell_type``, ``condition``, ``donor``; None where nothing fits.
+    """
+    lower = {str(c).lower(): str(c) for c in reversed(list(obs.columns))}
+    found: dict[str, str | None] = {}
+    for role, names in COLUMN_NAMES.items():
+        fits = [lower[n] for n in names if n in lower and 2 <= obs[lower[n]].nunique() <= MAX_LEVELS[role]]
+        found[role] = fits[0] if fits else None
+    return found
+
+
+def _labels(obs: pd.DataFrame, role: str, column: str | None) -> np.ndarray | None:
+    """Values of the column as text, ``unknown`` where missing."""
+    if column is None:
+        return None
+    if column not in obs.columns:
+        there = ", ".join(map(str, obs.columns)) or "none"
+        guess = guess_columns(obs)[role]
+        hint = f"set {role}={guess}" if guess else f"set {role}=null if the cells have none"
+        raise BiosaeError(
+            f"There is no column {column!r} in obs; there are {there}", where=f"parameter {role} of 00_data", do=hint
+        )
+    return obs[column].astype(object).where(obs[column].notna(), "unknown").astype(str).to_numpy()
+
+
+# ---- the cohort --------------------------------------------------------------------------------------------------
+
+
+def make_cohort(cells: CellFile, params: DataParams) -> pd.DataFrame:
+    """Draw the cells of a run, balanced over cell type x condition, and split off the held-out ones.
+
+    Held-out cells are whole donors where a donor column is named. Otherwise they are a share of each group; if `obs`
+    has a boolean column ``pretrain_heldout``, cells that it marks come first, so that models are evaluated on cells
+    which they have not seen. What was done is added to ``cells.messages``.
+
+    Parameters
+    ----------
+    cells : CellFile
+    params : DataParams
+        Reads cell_type, condition, donor, n_cells, holdout, seed.
+
+    Returns
+    -------
+    DataFrame
+        One row a cell in file order: row (in the file), barcode, cell_type, condition, donor (None where there is no
+        such column), heldout, n_counts, n_genes, and pretrain_heldout where the file has it.
+
+    Raises
+    ------
+    BiosaeError
+        If a named column is missing, or too few cells are left for a split.
+    """
+    labels = {role: _labels(cells.obs, role, getattr(params, role)) for role in COLUMN_NAMES}
+    rows = np.flatnonzero(cells.stored > 0)
+    _enough(len(rows), cells)
+    rng = np.random.default_rng(params.seed)
+    group = _joined([labels["cell_type"], labels["condition"]], cells.n_cells)[rows]
+    unseen = cells.obs[UNSEEN].to_numpy(bool)[rows] if UNSEEN in cells.obs else np.zeros(len(rows), bool)
+    n = len(rows) if params.n_cells is None else params.n_cells
+    if labels["donor"] is None:
+        picked, heldout = _draw_and_split(group, unseen, n, params.holdout, rng)
+    else:
+        picked = balanced_draw(group, n, rng)
+        heldout = _split_donors(labels["donor"][rows[picked]], params.holdout, rng, where=f"obs[{params.donor!r}]")
+    rows = rows[picked]
+    table = pd.DataFrame({"row": rows, "barcode": cells.obs.index[rows].astype(str)})
+    for role, values in labels.items():
+        table[role] = None if values is None else values[rows]
+    table["heldout"] = heldout
+    if UNSEEN in cells.obs:
+        table[UNSEEN] = unseen[picked]
+    return _measured(table, cells)
+
+
+def _enough(n: int, cells: CellFile) -> None:
+    if n < MIN_CELLS:
+        raise BiosaeError(f"Only {n} cells have counts; {MIN_CELLS} are the least", where=str(cells.path))
+
+
+def _joined(parts: list[np.ndarray | None], n: int) -> np.ndarray:
+    """One label per cell out of several columns."""
+    given = [p for p in parts if p is not None]
+    return np.array(["|".join(t) for t in zip(*given, strict=True)], object) if given else np.full(n, "all", object)
+
+
+def _draw_and_split(
+    group: np.ndarray, unseen: np.ndarray, n: int, holdout: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Balanced draw whose held-out share is the same in each group, unseen cells first.
+
+    Returns
+    -------
+    picked : ndarray of int64
+        Ascending indices into `group`.
+    heldout : ndarray of bool
+        For each of `picked`.
+    """
+    labels, codes = np.unique(group, return_inverse=True)
+    take = quotas(np.bincount(codes, minlength=len(labels)), n)
+    edges = np.rint(np.concatenate([[0], np.cumsum(take)]) * holdout).astype(int)
+    picked, heldout = [], []
+    for g, (total, held) in enumerate(zip(take, np.diff(edges), strict=True)):
+        members = rng.permutation(np.flatnonzero(codes == g))
+        members = members[np.argsort(~unseen[members], kind="stable")]
+        rest = rng.permutation(members[held:])[: total - held]
+        picked += [members[:held], rest]
+        heldout += [np.ones(held, bool), np.zeros(len(rest), bool)]
+    picked, heldout = np.concatenate(picked), np.concatenate(heldout)
+    order = np.argsort(picked)
+    return picked[order], heldout[order]
+
+
+def _split_donors(donor: np.ndarray, holdout: float, rng: np.random.Generator, *, where: str) -> np.ndarray:
+    """Hold out whole donors, in random order, as many as come closest to the share wanted."""
+    names, codes = np.unique(donor, return_inverse=True)
+    if len(names) < 2:
+        raise BiosaeError(
+            f"All cells are of one donor ({names[0]}), so none can be held out",
+            where=where,
+            do="set donor=null to hold out cells instead",
+        )
+    order = rng.permutation(len(names))
+    share = np.cumsum(np.bincount(codes)[order])[:-1] / len(donor)
+    n_held = int(np.argmin(np.abs(share - holdout))) + 1
+    return np.isin(codes, order[:n_held])
+
+
+def _measured(table: pd.DataFrame, cells: CellFile) -> pd.DataFrame:
+    """Read every drawn cell once: each value is checked to be a count, and cells without any are dropped."""
+    n_counts, n_genes = np.zeros(len(table)), np.zeros(len(table), np.int64)
+    for start, x in cells.chunks(table["row"].to_numpy()):
+        stop = start + x.shape[0]
+        n_counts[start:stop] = np.asarray(x.sum(1, dtype=np.float64)).ravel()
+        n_genes[start:stop] = np.diff(x.indptr)
+    table = table.assign(n_counts=n_counts.astype(np.int64), n_genes=n_genes)
+    if empty := int((n_counts == 0).sum()):
+        cells.messages.append(f"{empty:,} drawn cells hold stored zeros only and were dropped.")
+        table = table[n_counts > 0].reset_index(drop=True)
+        _enough(len(table), cells)
+    held = table["heldout"]
+    if not held.any() or held.all():
+        raise BiosaeError(
+            f"{len(table)} cells cannot be split: one side is empty", where="parameter holdout of 00_data"
+        )
+    said = f"Cohort: {len(table):,} of {cells.n_cells:,} cells, {held.sum():,} held out"
+    if table["donor"].notna().any():
+        said += f" ({table.loc[held, 'donor'].nunique()} of {table['donor'].nunique()} donors, no donor on both sides)"
+    elif UNSEEN in table:
+        said += f" ({int((held & table[UNSEEN]).sum()):,} of them marked {UNSEEN} in the file)"
+    cells.messages.append(said + ".")
+    return table
