@@ -1,4 +1,4 @@
-"""What a model must beat: predictions of a masked gene from frequency and rank, of a masked value from gene and cell means."""
+"""What a model must beat: a masked gene guessed from frequency and rank, a masked value from gene and cell means."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def gene_baselines(model: BlockModel, tokens: Tokens, rows: np.ndarray, *, cell,
 
 
 def bin_baselines(model: BlockModel, tokens: Tokens, rows: np.ndarray, *, cell, column, ids, loss) -> dict:
-    """Masked value from the mean of all, the gene's mean, and a regression on gene mean, cell mean and number of genes."""
+    """Masked value from the mean of all, the gene's mean, and a regression on gene and cell means and gene number."""
     n_vocab = len(model.info.vocab)
     of_training = np.zeros(tokens.n_cells, bool)
     of_training[rows] = True
@@ -88,7 +88,9 @@ def bin_baselines(model: BlockModel, tokens: Tokens, rows: np.ndarray, *, cell, 
     sample = rng.permutation(rows)[:2000]
     sizes = tokens.lengths[sample] - 1
     parts = [features(r, rng.permutation(n)[: max(1, n * 15 // 100)]) for r, n in zip(sample, sizes, strict=True)]
-    weights, *_ = np.linalg.lstsq(np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), rcond=None)
+    weights, *_ = np.linalg.lstsq(
+        np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), rcond=None
+    )
     truth, regression = np.empty(len(ids)), np.empty(len(ids))
     for one in np.unique(cell):
         at = np.flatnonzero(cell == one)
@@ -99,4 +101,6 @@ def bin_baselines(model: BlockModel, tokens: Tokens, rows: np.ndarray, *, cell, 
         "gene mean": (truth - gene_mean[ids]) ** 2,
         "regression on gene mean, cell mean and number of genes": (truth - regression) ** 2,
     }
-    return compare(losses, loss, cell) | {"variance_explained": float(1 - loss.mean() / losses["mean of all values"].mean())}
+    return compare(losses, loss, cell) | {
+        "variance_explained": float(1 - loss.mean() / losses["mean of all values"].mean())
+    }

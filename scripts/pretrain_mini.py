@@ -4,9 +4,9 @@ Run from the repository root, after ``scripts/build_demo_data.py`` has written `
 
     python -m scripts.pretrain_mini --data .cache/demo-sources/pretrain.npz --out data/demo/models --minutes 4
 
-Both models are saved in exactly the layout of the published checkpoints, so that one loader serves both; tokens are made by
-the package's own classes. ``--tiny`` trains on a few cells, to see that everything runs on a CPU. Training stops by the clock, so a
-rerun gives a model of the same quality and not the same weights; ``card.json`` keeps the numbers of the run.
+Both models are saved in exactly the layout of the published checkpoints, so that one loader serves both; tokens are
+made by the package's own classes. ``--tiny`` trains on a few cells, to see that everything runs on a CPU. Training stops by
+the clock, so a rerun gives a model of the same quality and not the same weights; ``card.json`` keeps the numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import pickle
 import platform
 import time
 from collections.abc import Callable
@@ -22,93 +21,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from biosae_utils.models.base import Batch, Genes, Tokens
+from biosae_utils.models.base import Batch, Tokens
 from biosae_utils.models.blocks import BlockModel
 from biosae_utils.models.registry import load_model
 from biosae_utils.store import atomic_path, sha256, write_json
 from scripts.pretrain_baselines import bin_baselines, gene_baselines, interval
+from scripts.pretrain_card import describe
+from scripts.pretrain_layout import FFN, HEADS, LAYERS, WIDTH, Cells, write_geneformer, write_scgpt
 
-WIDTH, LAYERS, HEADS, FFN = 192, 4, 6, 768
-MAX_GENES = 1024
-MIN_CELLS = 20  # a gene needs a non-zero median over at least so many training cells
 MASK_RATE = 0.15
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The pretraining cells: counts (n_cells, n_genes), their genes, and which cells training never sees."""
-
-    counts: sp.csr_matrix
-    genes: Genes
-    heldout: np.ndarray
-    sources: dict[str, int]
-
-    @classmethod
-    def read(cls, path: Path, tiny: bool) -> Cells:
-        z = np.load(path, allow_pickle=False)
-        counts = sp.csr_matrix((z["data"].astype(np.float32), z["indices"], z["indptr"]), shape=tuple(z["shape"]))
-        rows = np.random.default_rng(0).permutation(counts.shape[0])[:400] if tiny else np.arange(counts.shape[0])
-        names, n = np.unique(z["dataset"][rows], return_counts=True)
-        sources = dict(zip(names.tolist(), n.tolist(), strict=True))
-        return cls(counts[rows], Genes(z["ensembl"], z["symbol"]), z["heldout"][rows], sources)
-
-    @property
-    def vocabulary(self) -> np.ndarray:
-        """Columns detected in enough training cells."""
-        return np.flatnonzero(self.counts[~self.heldout].getnnz(axis=0) >= MIN_CELLS)
-
-
-# ---- directories in the layout of the published checkpoints ------------------------------------------------------
-
-
-def write_geneformer(folder: Path, cells: Cells) -> None:
-    """Config and gene dictionaries, with medians over the training cells."""
-    training = cells.counts[~cells.heldout]
-    per_10k = (sp.diags(1e4 / np.asarray(training.sum(1)).ravel()) @ training).tocsc()
-    columns = cells.vocabulary
-    ids = cells.genes.ensembl[columns].tolist()
-    medians = {g: float(np.median(per_10k.data[per_10k.indptr[j] : per_10k.indptr[j + 1]])) for g, j in zip(ids, columns, strict=True)}
-    tokens = {key: i for i, key in enumerate(["<pad>", "<mask>", "<cls>", "<eos>", *ids])}
-    symbols = dict(zip(cells.genes.symbol[columns].tolist(), ids, strict=True))
-    for name, dictionary in {
-        "token_dictionary": tokens,
-        "gene_median_dictionary": medians,
-        "gene_name_id_dict": symbols,
-        "ensembl_mapping_dict": {g: g for g in ids},
-    }.items():
-        with atomic_path(folder / "geneformer" / f"{name}_gc104M.pkl") as tmp:
-            tmp.write_bytes(pickle.dumps(dictionary, protocol=4))
-    config = {
-        "architectures": ["BertForMaskedLM"],
-        "model_type": "bert",
-        "vocab_size": len(tokens),
-        "hidden_size": WIDTH,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "intermediate_size": FFN,
-        "max_position_embeddings": MAX_GENES + 2,
-        "hidden_act": "relu",
-        "hidden_dropout_prob": 0.05,
-        "attention_probs_dropout_prob": 0.0,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": 0,
-    }
-    write_json(folder / "config.json", config)
-
-
-def write_scgpt(folder: Path, cells: Cells) -> None:
-    """``args.json`` and ``vocab.json``."""
-    symbols = list(dict.fromkeys(s for s in cells.genes.symbol[cells.vocabulary].tolist() if s))
-    write_json(folder / "vocab.json", {key: i for i, key in enumerate([*symbols, "<pad>", "<cls>", "<eoc>"])})
-    args = {"embsize": WIDTH, "nheads": HEADS, "d_hid": FFN, "nlayers": LAYERS, "n_bins": 51, "max_seq_len": MAX_GENES}
-    args |= {"pad_token": "<pad>", "pad_value": -2, "mask_value": -1, "dropout": 0.05}
-    write_json(folder / "args.json", args | {"input_style": "binned", "input_emb_style": "continuous"})
 
 
 # ---- training objectives -----------------------------------------------------------------------------------------
@@ -146,8 +72,12 @@ class Recipe:
 
 
 RECIPES = {
-    "mini-geneformer": Recipe(write_geneformer, mask_genes, gene_baselines, "model.safetensors", "nats a masked gene", 1.0),
-    "mini-scgpt": Recipe(write_scgpt, mask_values, bin_baselines, "model.safetensors", "squared bins a masked value", 100.0),
+    "mini-geneformer": Recipe(
+        write_geneformer, mask_genes, gene_baselines, "model.safetensors", "nats a masked gene", 1.0
+    ),
+    "mini-scgpt": Recipe(
+        write_scgpt, mask_values, bin_baselines, "model.safetensors", "squared bins a masked value", 100.0
+    ),
 }
 
 
@@ -186,11 +116,20 @@ def final_state(model: BlockModel, batch: Batch) -> Tensor:
         return model.hidden(batch, [last])[last]
 
 
-def train(model: BlockModel, data: Resident, rows: np.ndarray, validation: np.ndarray, recipe: Recipe, options: argparse.Namespace) -> dict:
+def train(
+    model: BlockModel,
+    data: Resident,
+    rows: np.ndarray,
+    validation: np.ndarray,
+    recipe: Recipe,
+    options: argparse.Namespace,
+) -> dict:
     """Train for ``options.minutes``; leaves the weights that were best on the validation cells in the model."""
     net, device = model.net, model.device
     net.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=device.type == "cuda")
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=options.lr, weight_decay=0.01, betas=(0.9, 0.98), fused=device.type == "cuda"
+    )
     rng, generator = np.random.default_rng(options.seed), torch.Generator(device).manual_seed(options.seed)
     torch.manual_seed(options.seed)  # dropout has no generator of its own
     start, budget, queue, step, epochs, seen = time.time(), options.minutes * 60, [], 0, 0, 0
@@ -218,7 +157,13 @@ def train(model: BlockModel, data: Resident, rows: np.ndarray, validation: np.nd
     best, best_loss = keep_best(model, data, validation, best, best_loss, history, step, start)
     net.load_state_dict(best)
     net.eval().requires_grad_(False)
-    return {"steps": step, "epochs": epochs, "cells_seen": seen, "seconds": round(time.time() - start, 1), "history": history}
+    return {
+        "steps": step,
+        "epochs": epochs,
+        "cells_seen": seen,
+        "seconds": round(time.time() - start, 1),
+        "history": history,
+    }
 
 
 def keep_best(model, data, validation, best, best_loss, history, step, start) -> tuple[dict, float]:
@@ -239,7 +184,12 @@ def masked_losses(model: BlockModel, data: Resident, rows: np.ndarray, size: int
         masked, positions = model.mask(batch, MASK_RATE, seed=1)
         loss = model.loss(final_state(model, masked).float(), masked, positions)
         where = positions.cpu().numpy()
-        yield loss.float().cpu().numpy(), batch.cells[where[:, 0]], where[:, 1], batch.ids[positions[:, 0], positions[:, 1]].cpu().numpy()
+        yield (
+            loss.float().cpu().numpy(),
+            batch.cells[where[:, 0]],
+            where[:, 1],
+            batch.ids[positions[:, 0], positions[:, 1]].cpu().numpy(),
+        )
 
 
 # ---- one model from start to card --------------------------------------------------------------------------------
@@ -248,67 +198,62 @@ def masked_losses(model: BlockModel, data: Resident, rows: np.ndarray, size: int
 def make(name: str, cells: Cells, options: argparse.Namespace) -> None:
     recipe, folder = RECIPES[name], options.out / name
     recipe.write(folder, cells)
-    model = load_model(folder, name=name, variant="random-weights", device=options.device, dtype="float32", seed=options.seed)
+    model = load_model(
+        folder, name=name, variant="random-weights", device=options.device, dtype="float32", seed=options.seed
+    )
     tokens = model.encode(cells.counts, cells.genes)
     shuffled = np.random.default_rng(options.seed).permutation(np.flatnonzero(~cells.heldout))
     n_validation = min(500, len(shuffled) // 10)
     validation, rows, heldout = shuffled[:n_validation], shuffled[n_validation:], np.flatnonzero(cells.heldout)
     n_parameters = sum(p.numel() for p in model.net.parameters())
-    print(f"{name}: {n_parameters / 1e6:.2f} M parameters, {len(rows)} cells, median {np.median(tokens.lengths):.0f} tokens", flush=True)
+    size = f"{n_parameters / 1e6:.2f} M parameters, {len(rows)} cells, median {np.median(tokens.lengths):.0f} tokens"
+    print(f"{name}: {size}", flush=True)
     data = Resident(model, tokens)
     training = train(model, data, rows, validation, recipe, options)
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     state = {k: v.half().cpu().contiguous() for k, v in model.net.state_dict().items() if k not in tied}
     with atomic_path(folder / recipe.weights) as tmp:
         save_file(state, tmp, metadata={"format": "pt"})
-    shipped = load_model(folder, name=name, device=options.device, dtype="float32")  # what users get: read back from fp16
-    loss, cell, column, ids = map(np.concatenate, zip(*masked_losses(shipped, Resident(shipped, tokens), heldout), strict=True))
-    evaluation = {"model": interval(loss, cell), "masked_positions": len(loss), "heldout_cells": len(heldout), "unit": recipe.unit}
+    # what users get: the saved file, read back from float16
+    shipped = load_model(folder, name=name, device=options.device, dtype="float32")
+    loss, cell, column, ids = map(
+        np.concatenate, zip(*masked_losses(shipped, Resident(shipped, tokens), heldout), strict=True)
+    )
+    evaluation = {
+        "model": interval(loss, cell),
+        "masked_positions": len(loss),
+        "heldout_cells": len(heldout),
+        "unit": recipe.unit,
+    }
     evaluation |= recipe.baselines(shipped, tokens, rows, cell=cell, column=column, ids=ids, loss=loss)
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.processor() or "CPU"
     card = {
         "name": name,
         "parameters": n_parameters,
-        "architecture": {"d_model": WIDTH, "layers": LAYERS, "heads": HEADS, "ffn": FFN, "vocabulary": len(model.info.vocab)},
-        "data": {"sources": cells.sources, "training": len(rows), "validation": len(validation), "heldout": len(heldout)},
+        "architecture": {
+            "d_model": WIDTH,
+            "layers": LAYERS,
+            "heads": HEADS,
+            "ffn": FFN,
+            "vocabulary": len(model.info.vocab),
+        },
+        "data": {
+            "sources": cells.sources,
+            "training": len(rows),
+            "validation": len(validation),
+            "heldout": len(heldout),
+        },
         "data_sha256": sha256(options.data),
         "weights_sha256": sha256(folder / recipe.weights),
         "evaluation": evaluation,
-        "training": training | {"seed": options.seed, "batch": options.batch, "lr": options.lr, "minutes": options.minutes},
+        "training": training
+        | {"seed": options.seed, "batch": options.batch, "lr": options.lr, "minutes": options.minutes},
         "machine": {"device": device, "torch": torch.__version__, "transformers": transformers.__version__},
     }
     write_json(folder / "card.json", card)
     with atomic_path(folder / "README.md") as tmp:
         tmp.write_text(describe(card))
     print(json.dumps(evaluation, indent=1), flush=True)
-
-
-def describe(card: dict) -> str:
-    """The model card as Markdown, from the numbers of this run."""
-    evaluation, training, data = card["evaluation"], card["training"], card["data"]
-    rows = [("this model", evaluation["model"]), *((b["name"], b) for b in evaluation["baselines"])]
-    lines = [f"| {n} | {r['mean']:.3f} | {r['low']:.3f} to {r['high']:.3f} |" for n, r in rows]
-    gain = evaluation["gain_over_best_baseline"]
-    sources = ", ".join(f"{n:,} cells of {name}" for name, n in data["sources"].items())
-    return f"""# {card["name"]}
-
-A small model of the same architecture as its namesake ({card["parameters"] / 1e6:.2f} M parameters, d {WIDTH}, {LAYERS} layers), pretrained from
-random weights on {sources}. It exists so that the demo runs on two cores in minutes; its numbers say nothing about the published model.
-
-Held-out loss ({evaluation["unit"]}; {evaluation["heldout_cells"]:,} cells that training never saw, {evaluation["masked_positions"]:,} masked positions;
-95 % intervals by resampling cells):
-
-| | loss | interval |
-|---|---|---|
-{chr(10).join(lines)}
-
-The model's gain over the best baseline is {gain["mean"]:.3f} ({gain["low"]:.3f} to {gain["high"]:.3f}). Baselines are fitted on the training cells alone
-and judged at the same masked positions.
-
-Training: {training["steps"]:,} steps of {training["batch"]} cells in {training["seconds"]:.0f} s on one {card["machine"]["device"]}, {data["training"]:,} cells, seed {training["seed"]}; weights
-chosen on {data["validation"]} validation cells, apart from the held-out ones. Rebuild: `python -m scripts.pretrain_mini --models {card["name"]}`.
-Weights are float16; all numbers above were measured on the saved file. Licence: MIT for the weights; the cells' sources are in `data/demo/PROVENANCE.md`.
-"""
 
 
 def main() -> None:

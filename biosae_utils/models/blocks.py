@@ -1,7 +1,8 @@
 """The shared body of models that are an embedding, a stack of blocks, and a head.
 
-A family writes what differs (`gene_tokens`, `encode_chunk`, `embed`, `block`, `hide`, `predict`, `loss`); this class does the rest of
-`FoundationModel`: padding, running blocks up to a layer or from a layer on, and choosing which genes to mask.
+A family writes what differs (`gene_tokens`, `encode_chunk`, `embed`, `block`, `hide`, `predict`, `loss`); this class
+does the rest of `FoundationModel`: padding, running blocks up to a layer or from a layer on, and choosing which genes
+to mask.
 """
 
 from __future__ import annotations
@@ -143,10 +144,15 @@ class BlockModel:
         layers = [int(layer) for layer in layers]
         if bad := [layer for layer in layers if not 0 <= layer < self.info.n_layers]:
             raise BiosaeError(
-                f"{self.info.name} has no layer {bad[0]}", do=f"use layers 0 to {self.info.n_layers - 1} (outputs of blocks)"
+                f"{self.info.name} has no layer {bad[0]}",
+                do=f"use layers 0 to {self.info.n_layers - 1} (outputs of blocks)",
             )
         return layers
 
     def _send(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor.to(self.device)
+        return (
+            tensor.pin_memory().to(self.device, non_blocking=True)
+            if self.device.type == "cuda"
+            else tensor.to(self.device)
+        )

@@ -71,7 +71,8 @@ def read_dictionary(path: Path | str, kind: type) -> dict:
     Raises
     ------
     BiosaeError
-        The file is missing, damaged, holds anything but plain values and numpy scalars (named), or is no such dictionary.
+        The file is missing, damaged, holds anything but plain values and numpy scalars (named), or is no such
+        dictionary.
     """
     path = Path(path)
     try:
@@ -82,13 +83,16 @@ def read_dictionary(path: Path | str, kind: type) -> dict:
         what = f"The pickle was refused or is damaged: {e}"
         raise BiosaeError(what, where=str(path), do="use the model's original file; nothing in this one was run") from e
     except Exception as e:  # damaged pickles raise nearly anything
-        raise BiosaeError(f"The pickle is damaged ({type(e).__name__}: {e})", where=str(path), do="fetch it again") from e
+        raise BiosaeError(
+            f"The pickle is damaged ({type(e).__name__}: {e})", where=str(path), do="fetch it again"
+        ) from e
     if not isinstance(value, dict) or not value:
         raise BiosaeError(f"A filled dictionary was expected, not {type(value).__name__}", where=str(path))
     accepted = (int, float) if kind is float else (kind,)
     for key, entry in value.items():
         if type(key) is not str or type(entry) not in accepted:
             raise BiosaeError(
-                f"The dictionary maps {type(key).__name__} to {type(entry).__name__}, not str to {kind.__name__}", where=str(path)
+                f"The dictionary maps {type(key).__name__} to {type(entry).__name__}, not str to {kind.__name__}",
+                where=str(path),
             )
     return {key: kind(entry) for key, entry in value.items()}

@@ -62,10 +62,11 @@ def sort_within_rows(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
 def ranks_to_bins(x: sp.csr_matrix, n_bins: int, spread: np.ndarray | float = 0.5) -> np.ndarray:
     """scGPT's quantile bins of the non-zero values of each cell, 1 .. n_bins - 1.
 
-    The official rule takes ``n_bins - 1`` quantiles of the non-zero values as edges, and puts a value that equals several edges
-    at random among the bins that they open. The k-th of E edges lies at sorted position ``k (n - 1) / (E - 1)``, so how many
-    edges are below a value, or not above it, follows from the first and last position of its ties alone: integer arithmetic,
-    no quantile is computed, and nothing that keeps the order (scaling, a logarithm) can change a bin.
+    The official rule takes ``n_bins - 1`` quantiles of the non-zero values as edges, and puts a value that equals
+    several edges at random among the bins that they open. The k-th of E edges lies at sorted position ``k (n - 1) / (E
+    - 1)``, so how many edges are below a value, or not above it, follows from the first and last position of its ties
+    alone: integer arithmetic, no quantile is computed, and nothing that keeps the order (scaling, a logarithm) can
+    change a bin.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Geneformer: cells as genes in order of expression relative to each gene's median (Theodoris et al. 2023).
 
-Reads the layout of the ``ctheodoris/Geneformer`` repository: ``config.json`` and ``model.safetensors`` in the model's folder, the gene
-dictionaries in ``geneformer/`` beside them or one folder up. All sizes of V1 (30 M cells) and V2 (104 M cells) load alike; whether a
-model takes ``<cls>`` and ``<eos>`` is read from its token dictionary.
+Reads the layout of the ``ctheodoris/Geneformer`` repository: ``config.json`` and ``model.safetensors`` in the model's
+folder, the gene dictionaries in ``geneformer/`` beside them or one folder up. All sizes of V1 (30 M cells) and V2 (104
+M cells) load alike; whether a model takes ``<cls>`` and ``<eos>`` is read from its token dictionary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ from biosae_utils.store import sha256
 DICTIONARIES = (("geneformer", "gc104M"), ("geneformer/gene_dictionaries_30m", "gc30M"))
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 UNNEEDED = ("bert.embeddings.position_ids", "bert.pooler.", "cls.predictions.decoder.")
-SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 TARGET_SUM = 10_000
 LOSS_CHUNK = 4096  # positions whose logits over the vocabulary are held at once
 
@@ -81,7 +88,7 @@ class GeneDictionaries:
                 do="fetch the model again",
             )
         raise BiosaeError(
-            f"The token dictionary belongs to another model: the config asks for {n_vocab} tokens, {' and '.join(sizes)}",
+            f"The token dictionary is another model's: the config asks for {n_vocab} tokens, {' and '.join(sizes)}",
             where=str(directory),
             do="V1 models need the gc30M dictionaries, V2 models the gc104M ones",
         )
@@ -104,7 +111,9 @@ class GeneDictionaries:
         names = folder / f"gene_name_id_dict_{suffix}.pkl"
         # the V1 release came without a mapping; V2 without one would silently not collapse renamed genes
         optional = suffix == "gc30M" and not mapping.is_file()
-        return cls(token, median, {} if optional else read_dictionary(mapping, str), read_dictionary(names, str), folder)
+        return cls(
+            token, median, {} if optional else read_dictionary(mapping, str), read_dictionary(names, str), folder
+        )
 
     @property
     def special(self) -> dict[str, int]:
@@ -133,8 +142,8 @@ class GeneDictionaries:
 class Geneformer(BlockModel):
     """A Geneformer checkpoint as a `FoundationModel`.
 
-    The order of the genes is the only input: `Tokens.values` is None. Layer l is ``bert.encoder.layer[l]``, whose output
-    transformers calls ``hidden_states[l + 1]``.
+    The order of the genes is the only input: `Tokens.values` is None. Layer l is ``bert.encoder.layer[l]``, whose
+    output transformers calls ``hidden_states[l + 1]``.
     """
 
     family = "geneformer"
@@ -158,7 +167,14 @@ class Geneformer(BlockModel):
 
     @classmethod
     def load(
-        cls, directory: Path, *, name: str, device: torch.device, dtype: torch.dtype, random_weights: bool = False, seed: int = 0
+        cls,
+        directory: Path,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        random_weights: bool = False,
+        seed: int = 0,
     ) -> Geneformer:
         """Load a checkpoint; with `random_weights` its configuration alone, initialised from `seed`.
 

@@ -69,7 +69,9 @@ def read_weights(directory: Path, names: tuple[str, ...]) -> tuple[dict[str, Ten
     """
     path = next((directory / name for name in names if (directory / name).is_file()), None)
     if path is None:
-        raise BiosaeError(f"No weights: none of {', '.join(names)} is there", where=str(directory), do="fetch the model")
+        raise BiosaeError(
+            f"No weights: none of {', '.join(names)} is there", where=str(directory), do="fetch the model"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -80,17 +82,23 @@ def read_weights(directory: Path, names: tuple[str, ...]) -> tuple[dict[str, Ten
         reason = str(e).splitlines()[0]
         raise BiosaeError(f"The weights hold more than tensors and were refused ({reason})", where=str(path)) from e
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as e:
-        raise BiosaeError(f"The weights cannot be read ({e})", where=str(path), do="delete the file and fetch it") from e
+        raise BiosaeError(
+            f"The weights cannot be read ({e})", where=str(path), do="delete the file and fetch it"
+        ) from e
     except Exception as e:  # safetensors raises its own class straight from Exception
         if type(e).__name__ != "SafetensorError":
             raise
-        raise BiosaeError(f"The weights are truncated or damaged ({e})", where=str(path), do="fetch the file again") from e
+        raise BiosaeError(
+            f"The weights are truncated or damaged ({e})", where=str(path), do="fetch the file again"
+        ) from e
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise BiosaeError("The weights file is not a plain state dict of tensors", where=str(path))
     return state, path
 
 
-def check_weights(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size], unneeded: tuple[str, ...], where: Path) -> None:
+def check_weights(
+    state: Mapping[str, Tensor], expected: Mapping[str, torch.Size], unneeded: tuple[str, ...], where: Path
+) -> None:
     """Refuse a state dict unless it fits: every expected key, its shape, finite values, and no key without a name here.
 
     Parameters
@@ -105,9 +113,13 @@ def check_weights(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size
         File named in errors.
     """
     if missing := [key for key in expected if key not in state]:
-        raise BiosaeError(f"The weights lack {some(missing)}", where=str(where), do="check that config and weights belong together")
+        raise BiosaeError(
+            f"The weights lack {some(missing)}", where=str(where), do="check that config and weights belong together"
+        )
     if unknown := [key for key in state if key not in expected and not key.startswith(unneeded)]:
-        raise BiosaeError(f"The weights hold unexpected {some(unknown)}", where=str(where), do="this is another architecture")
+        raise BiosaeError(
+            f"The weights hold unexpected {some(unknown)}", where=str(where), do="this is another architecture"
+        )
     for key, shape in expected.items():
         if state[key].shape != shape:
             raise BiosaeError(

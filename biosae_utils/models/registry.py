@@ -100,7 +100,8 @@ def load_model(
     Parameters
     ----------
     source : str or Path
-        A registered name (see `MODELS`), a directory with a checkpoint, or ``owner/repository@revision[:subfolder]`` on the hub.
+        A registered name (see `MODELS`), a directory with a checkpoint, or ``owner/repository@revision[:subfolder]`` on
+        the hub.
     name : str, optional
         Name in paths and tables; by default the registered name or the directory's.
     variant : {"trained", "random-weights", "shuffled-genes"}
@@ -168,7 +169,7 @@ def locate(source: str | Path) -> Path:
 
 
 def download(entry: Source, name: str, *, local_files_only: bool = False) -> Path:
-    """Snapshot of a hub model in the hub's own cache (resumable, checked by the hub client); returns the model's folder."""
+    """Snapshot of a hub model in the hub's own cache, which resumes and checks; returns the model's folder."""
     from huggingface_hub import snapshot_download
 
     try:

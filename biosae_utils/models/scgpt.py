@@ -1,8 +1,8 @@
 """scGPT in plain PyTorch: cells as sets of genes with binned expression (Cui et al. 2024).
 
-Reads the layout of the published checkpoints: ``args.json``, ``vocab.json`` and ``best_model.pt`` (or ``model.safetensors``). Neither
-flash-attn nor torchtext is needed: parameters saved by flash-attention are renamed, and the blocks are run one by one with PyTorch's
-own scaled-dot-product attention.
+Reads the layout of the published checkpoints: ``args.json``, ``vocab.json`` and ``best_model.pt`` (or
+``model.safetensors``). Neither flash-attn nor torchtext is needed: parameters saved by flash-attention are renamed, and
+the blocks are run one by one with PyTorch's own scaled-dot-product attention.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, Genes, ModelInfo, Tokens
 from biosae_utils.models.blocks import BlockModel
-from biosae_utils.models.encoding import cell_rng, collapse, frame, ranks_to_bins, rows_of
+from biosae_utils.models.encoding import cell_rng, collapse, frame, ranks_to_bins
 from biosae_utils.models.loading import check_weights, freeze, read_settings, read_weights, seeded_init, some
 from biosae_utils.store import sha256
 
@@ -30,7 +30,15 @@ RENAMES = (
     ("self_attn._impl.out_proj.", "self_attn.out_proj."),
 )
 # heads and encoders of other objectives, which never touch the residual stream of a cell
-UNNEEDED = ("cls_decoder.", "mvc_decoder.", "flag_encoder.", "batch_encoder.", "sim.", "creterion_cce.", "decoder.zero_logit.")
+UNNEEDED = (
+    "cls_decoder.",
+    "mvc_decoder.",
+    "flag_encoder.",
+    "batch_encoder.",
+    "sim.",
+    "creterion_cce.",
+    "decoder.zero_logit.",
+)
 UNNEEDED += ("grad_reverse_discriminator.",)
 MAX_VALUE = 512
 
@@ -100,15 +108,23 @@ class ValueEncoder(nn.Module):
 class ScGPTNet(nn.Module):
     """The parts of scGPT that a cell passes through, under their official names."""
 
-    def __init__(self, n_vocab: int, d_model: int, n_heads: int, d_hid: int, n_layers: int, pad_id: int, dropout: float) -> None:
+    def __init__(
+        self, n_vocab: int, d_model: int, n_heads: int, d_hid: int, n_layers: int, pad_id: int, dropout: float
+    ) -> None:
         super().__init__()
         self.encoder = GeneEncoder(n_vocab, d_model, pad_id)
         self.value_encoder = ValueEncoder(d_model, dropout)
         self.transformer_encoder = nn.Module()
-        self.transformer_encoder.layers = nn.ModuleList([Block(d_model, n_heads, d_hid, dropout) for _ in range(n_layers)])
+        self.transformer_encoder.layers = nn.ModuleList(
+            [Block(d_model, n_heads, d_hid, dropout) for _ in range(n_layers)]
+        )
         self.decoder = nn.Module()
         self.decoder.fc = nn.Sequential(
-            nn.Linear(d_model, d_model), nn.LeakyReLU(), nn.Linear(d_model, d_model), nn.LeakyReLU(), nn.Linear(d_model, 1)
+            nn.Linear(d_model, d_model),
+            nn.LeakyReLU(),
+            nn.Linear(d_model, d_model),
+            nn.LeakyReLU(),
+            nn.Linear(d_model, 1),
         )
 
 
@@ -122,13 +138,13 @@ class ScGPT(BlockModel):
     settings : dict
         ``args.json``.
     ties : {"middle", "spread"}
-        Where values that span several bins land: in the middle of the span, which is the same every time, or spread over it at random as
-        in the official code (seeded by cell).
+        Where values that span several bins land: in the middle of the span, which is the same every time, or spread
+        over it at random as in the official code (seeded by cell).
 
     Notes
     -----
-    The order of genes means nothing to scGPT, which has no positions; they are sorted by token id, so that the order of a file's columns
-    changes nothing. Position 0 is ``<cls>``.
+    The order of genes means nothing to scGPT, which has no positions; they are sorted by token id, so that the order of
+    a file's columns changes nothing. Position 0 is ``<cls>``.
     """
 
     family = "scgpt"
@@ -148,7 +164,14 @@ class ScGPT(BlockModel):
 
     @classmethod
     def load(
-        cls, directory: Path, *, name: str, device: torch.device, dtype: torch.dtype, random_weights: bool = False, seed: int = 0
+        cls,
+        directory: Path,
+        *,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        random_weights: bool = False,
+        seed: int = 0,
     ) -> ScGPT:
         """Load a checkpoint; with `random_weights` its configuration alone, initialised from `seed`.
 
@@ -240,7 +263,9 @@ def read_args(directory: Path) -> dict:
     if bad := [key for key in SETTINGS[:-1] if type(settings[key]) is not int or settings[key] < 1]:
         raise BiosaeError(f"{some(bad)} must be positive whole numbers", where=str(path))
     if settings["embsize"] % settings["nheads"] or settings["n_bins"] < 3 or settings["max_seq_len"] < 2:
-        raise BiosaeError("embsize must be a multiple of nheads, n_bins at least 3, max_seq_len at least 2", where=str(path))
+        raise BiosaeError(
+            "embsize must be a multiple of nheads, n_bins at least 3, max_seq_len at least 2", where=str(path)
+        )
     if settings.get("input_emb_style", "continuous") != "continuous":
         raise BiosaeError("Only the continuous value encoder is supported", where=str(path))
     if settings.get("input_style", "binned") != "binned":

@@ -1,4 +1,4 @@
-"""Controls as variants of any model: the same weights on shuffled genes (random weights are the families' own `load`)."""
+"""The control that needs no other weights: any model on cells whose genes are shuffled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class ShuffledGenes:
     ----------
     model : FoundationModel
     seed : int
-        The shuffle of a cell depends on this, on `encode`'s seed and on the cell's content, not on where the cell stands.
+        The shuffle of a cell depends on this, on `encode`'s seed and on the cell's content, not on where the cell
+        stands.
     """
 
     def __init__(self, model: FoundationModel, seed: int = 0) -> None:
