@@ -39,8 +39,8 @@ def gene_baselines(model: BlockModel, tokens: Tokens, rows: np.ndarray, *, cell,
     n_vocab, max_genes = len(model.info.vocab), model.info.max_len - 2
     bins = {
         "gene frequency": lambda rank, n: np.zeros(len(rank), np.int64),
-        "gene | absolute rank": lambda rank, n: np.minimum(rank * N_BINS // max_genes, N_BINS - 1),
-        "gene | relative rank": lambda rank, n: rank * N_BINS // n,
+        "gene at its absolute rank": lambda rank, n: np.minimum(rank * N_BINS // max_genes, N_BINS - 1),
+        "gene at its relative rank": lambda rank, n: rank * N_BINS // n,
     }
     tables = {name: np.zeros(N_BINS * n_vocab) for name in bins}
     for row in rows:

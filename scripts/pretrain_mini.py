@@ -5,8 +5,9 @@ Run from the repository root, after ``scripts/build_demo_data.py`` has written `
     python -m scripts.pretrain_mini --data .cache/demo-sources/pretrain.npz --out data/demo/models --minutes 4
 
 Both models are saved in exactly the layout of the published checkpoints, so that one loader serves both; tokens are
-made by the package's own classes. ``--tiny`` trains on a few cells, to see that everything runs on a CPU. Training stops by
-the clock, so a rerun gives a model of the same quality and not the same weights; ``card.json`` keeps the numbers.
+made by the package's own classes. ``--tiny`` trains on a few cells, to see that everything runs on a CPU. Training
+stops by the clock, so a rerun gives a model of the same quality and not the same weights; ``card.json`` keeps the
+numbers.
 """
 
 from __future__ import annotations
