@@ -6,6 +6,7 @@ built in forward or backward except the pre-activations, which top-k selection h
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -14,6 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SPARE = 4  # candidates kept beyond k when keys lose low bits, so that near-ties are decided by the true values
+_BLOCK = 1 << 21  # pre-activations held at once (measured: smaller blocks starve the product, larger ones the caches)
+
+with warnings.catch_warnings():  # torch says once that its sparse tensors are in beta; say it here, where nobody hears
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1))
 
 
 @cache
@@ -27,8 +33,8 @@ def top_k(pre: Tensor, k: int) -> Tensor:
     """Indices of the k largest entries of each row, in no order.
 
     On the CPU the column index is packed into the low bits of the float, and NumPy's vectorised ``partition`` sorts
-    plain integers: 3 to 7 times faster than ``torch.topk``. bfloat16 keys have 16 free bits, so nothing is lost; float32
-    keys lose their lowest bits, and a few spare candidates are compared by their full value.
+    plain integers: 3 to 7 times faster than ``torch.topk``. bfloat16 keys have 16 free bits, so nothing is lost;
+    float32 keys lose their lowest bits, and a few spare candidates are compared by their full value.
 
     Parameters
     ----------
@@ -39,23 +45,38 @@ def top_k(pre: Tensor, k: int) -> Tensor:
     -------
     Tensor of int64, shape (n, k)
     """
-    n, width = pre.shape
+    width = pre.shape[1]
     bits = (width - 1).bit_length()
-    fast = pre.device.type == "cpu" and pre.dtype in (torch.float32, torch.bfloat16) and bits <= 16 and k + _SPARE < width
-    if not fast:
+    packable = pre.dtype in (torch.float32, torch.bfloat16) and bits <= 16 and k + _SPARE < width
+    if pre.device.type != "cpu" or not packable:
         return pre.topk(k, dim=-1, sorted=False).indices
     lossless = pre.dtype == torch.bfloat16
     mask = (1 << bits) - 1
-    keys = pre.float().view(torch.int32).bitwise_and(~mask) if not lossless else pre.float().view(torch.int32)
+    keys = pre.float().view(torch.int32)
+    keys = keys if lossless else keys & ~mask
     keys |= torch.arange(width, dtype=torch.int32)
     take = k if lossless else k + _SPARE
     packed = keys.numpy()
     packed.partition(width - take, axis=1)
     index = torch.from_numpy((packed[:, width - take :] & mask).astype(np.int64))
-    if lossless:
-        return index
-    best = pre.gather(1, index).topk(k, dim=-1, sorted=False).indices
-    return index.gather(1, best)
+    return index if lossless else index.gather(1, pre.gather(1, index).topk(k, dim=-1, sorted=False).indices)
+
+
+def choose_latents(x: Tensor, table: Tensor, bias: Tensor, k: int) -> Tensor:
+    """`top_k` of ``x @ table.T + bias`` on the CPU, by blocks of rows that stay in its caches.
+
+    The product is in bf16 where the CPU has matrix tiles for it; it only decides which latents are chosen.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d_in)
+    table : Tensor of shape (d_sae, d_in)
+    bias : Tensor of shape (d_sae,)
+    """
+    if cpu_has_amx() and x.dtype == torch.float32:
+        x, table, bias = x.bfloat16(), table.bfloat16(), bias.bfloat16()
+    rows = max(64, _BLOCK // len(table))
+    return torch.cat([top_k(torch.addmm(bias, block, table.t()), k) for block in x.split(rows)])
 
 
 def _latent_order(indices: Tensor, d_sae: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,8 +97,16 @@ class Pattern:
     d_sae : int
     """
 
+    @classmethod
+    def of(cls, indices: Tensor, d_sae: int) -> Pattern:
+        """The pattern of a code; encoder and decoder of the same code share it."""
+        pattern = getattr(indices, "_pattern", None)
+        if pattern is None or pattern.d_sae != d_sae:
+            pattern = indices._pattern = cls(indices, d_sae)
+        return pattern
+
     def __init__(self, indices: Tensor, d_sae: int) -> None:
-        self.indices, self.d_sae = indices, d_sae
+        self.indices, self.d_sae = indices.detach(), d_sae  # detached: a new object, so that no cycle keeps it alive
         self._order: tuple[Tensor, Tensor, Tensor] | None = None
 
     def rows_times(self, weights: Tensor, rows: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.sparse_ops import Pattern, SparseDots, SparseSums, cpu_has_amx, top_k
+from biosae_utils.sae.sparse_ops import Pattern, SparseDots, SparseSums, choose_latents, top_k
 
 Kind = Literal["topk", "batchtopk", "matryoshka"]
 
@@ -24,8 +24,8 @@ Kind = Literal["topk", "batchtopk", "matryoshka"]
 class TopKSAE(nn.Module):
     """TopK sparse autoencoder, sparse in and out.
 
-    ``pre_acts = (x - b_dec) @ W_enc + b_enc``; the largest ones, cut at zero, are the code; ``values @ W_dec + b_dec`` is the
-    reconstruction. The decoder starts with random rows of norm 1 and the encoder as its transpose.
+    ``pre_acts = (x - b_dec) @ W_enc + b_enc``; the largest ones, cut at zero, are the code; ``values @ W_dec +
+    b_dec`` is the reconstruction. The decoder starts with random rows of norm 1 and the encoder as its transpose.
 
     Parameters
     ----------
@@ -33,13 +33,15 @@ class TopKSAE(nn.Module):
         Width of the input; number of latents; active latents a vector (on average for ``batchtopk``).
     kind : {"topk", "batchtopk", "matryoshka"}
     groups : sequence of int, optional
-        ``matryoshka`` only: increasing prefix lengths, the last one `d_sae`. By default d_sae / 16, / 8, / 4, / 2 and d_sae.
+        ``matryoshka`` only: increasing prefix lengths, the last one `d_sae`. By default d_sae / 16, / 8, / 4, / 2
+        and d_sae.
     seed : int
 
     Attributes
     ----------
     W_enc : Parameter (d_in, d_sae)
-        Stored transposed (its memory is (d_sae, d_in)), so that one latent's weights are one row for the sparse products.
+        Stored transposed (its memory is (d_sae, d_in)), so that one latent's weights are one row for the sparse
+        products.
     b_enc : Parameter (d_sae,)
     W_dec : Parameter (d_sae, d_in)
         One row of norm 1 per latent.
@@ -67,7 +69,9 @@ class TopKSAE(nn.Module):
     ) -> None:
         super().__init__()
         if not (d_in >= 1 and 1 <= k <= d_sae):
-            raise BiosaeError("Sizes of the SAE do not fit", where=f"d_in={d_in}, d_sae={d_sae}, k={k}", do="choose 1 <= k <= d_sae")
+            raise BiosaeError(
+                "Sizes of the SAE do not fit", where=f"d_in={d_in}, d_sae={d_sae}, k={k}", do="choose 1 <= k <= d_sae"
+            )
         if kind not in ("topk", "batchtopk", "matryoshka"):
             raise BiosaeError(f"No SAE of kind {kind!r}", do="choose topk, batchtopk or matryoshka")
         self.d_in, self.d_sae, self.k, self.kind = d_in, d_sae, k, kind
@@ -106,8 +110,8 @@ class TopKSAE(nn.Module):
         xc = self._centred(x)
         if xc.device.type == "cpu":
             with torch.no_grad():
-                indices = top_k(self._rough_pre_acts(xc), self.width)
-            pre = SparseDots.apply(xc, self.W_enc.t(), Pattern(indices, self.d_sae)) + self.b_enc[indices]
+                indices = choose_latents(xc, self.W_enc.t(), self.b_enc, self.width)
+            pre = SparseDots.apply(xc, self.W_enc.t(), Pattern.of(indices, self.d_sae)) + self.b_enc[indices]
         else:
             dense = torch.addmm(self.b_enc, xc, self.W_enc)
             indices = top_k(dense.detach(), self.width)
@@ -161,20 +165,15 @@ class TopKSAE(nn.Module):
 
     def _centred(self, x: Tensor) -> Tensor:
         if x.dim() != 2 or x.shape[1] != self.d_in:
-            raise BiosaeError(f"The SAE takes vectors of width {self.d_in}, not {tuple(x.shape)}", do="pass a matrix (n, d_in)")
+            raise BiosaeError(
+                f"The SAE takes vectors of width {self.d_in}, not {tuple(x.shape)}", do="pass a matrix (n, d_in)"
+            )
         return x.to(self.b_dec.dtype) - self.b_dec
-
-    def _rough_pre_acts(self, xc: Tensor) -> Tensor:
-        """Pre-activations good enough to choose latents by: bf16 where the CPU has matrix tiles for it."""
-        if cpu_has_amx() and xc.dtype == torch.float32:
-            low = torch.bfloat16
-            return torch.addmm(self.b_enc.to(low), xc.to(low), self.W_enc.t().to(low).t())
-        return torch.addmm(self.b_enc, xc, self.W_enc)
 
     def _sums(self, values: Tensor, indices: Tensor) -> Tensor:
         values = values.to(self.W_dec.dtype)
         if values.device.type == "cpu":
-            return SparseSums.apply(values, self.W_dec, Pattern(indices, self.d_sae))
+            return SparseSums.apply(values, self.W_dec, Pattern.of(indices, self.d_sae))
         return values.new_zeros(len(values), self.d_sae).scatter_add(1, indices, values) @ self.W_dec
 
 

@@ -23,7 +23,9 @@ Sample = np.ndarray | Tensor
 def as_tensor(sample: Sample, device: torch.device | str = "cpu") -> Tensor:
     """Sample as a tensor of its own float type; memory maps are read once."""
     if isinstance(sample, np.ndarray):
-        sample = torch.from_numpy(np.array(sample) if isinstance(sample, np.memmap) or not sample.flags.writeable else sample)
+        sample = torch.from_numpy(
+            np.array(sample) if isinstance(sample, np.memmap) or not sample.flags.writeable else sample
+        )
     return sample.to(device)
 
 
@@ -91,9 +93,9 @@ def train_layers(
 ) -> dict[int, list[TrainResult]]:
     """Train `n_seeds` SAEs (seeds ``config.seed``, ``config.seed + 1`` ...) for every layer.
 
-    On CUDA all of them are one stacked parameter (`biosae_utils.sae.stacked`). On a CPU each has one thread to itself and
-    as many run at once as torch has threads: small matrices gain more from that than from two threads on each of them.
-    Results do not depend on the number of threads that run side by side.
+    On CUDA all of them are one stacked parameter (`biosae_utils.sae.stacked`). On a CPU each has one thread to
+    itself and as many run at once as torch has threads: small matrices gain more from that than from two threads on
+    each of them. Results do not depend on the number of threads that run side by side.
 
     Parameters
     ----------

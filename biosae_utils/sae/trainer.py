@@ -1,7 +1,8 @@
 """Training one autoencoder, step by step or from an iterator of batches.
 
 The loss is the share of variance left unexplained in the batch (FVU), because inputs are scaled once so that their mean
-squared distance from the mean is d_in. That makes learning rates and the clipping threshold mean the same at every layer.
+squared distance from the mean is d_in. That makes learning rates and the clipping threshold mean the same at every
+layer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class TrainConfig:
         ``d_sae / d_in``; active latents; see `TopKSAE`.
     steps, batch_size : int
     lr : float
-        Peak learning rate of Adam; linear warm-up over the first `warmup` share of steps, linear decay over the last `decay`.
+        Peak learning rate of Adam; linear warm-up over the first `warmup` share of steps, linear decay over the last
+        `decay`.
     auxk_alpha : float
         Weight of AuxK: latents that are dead explain what the live ones leave over. 0 switches it off.
     dead_after : int
@@ -131,7 +133,14 @@ class SAETrainer:
     """
 
     def __init__(
-        self, sae: TopKSAE, config: TrainConfig, mean: Tensor, scale: float, *, device: torch.device | str = "cpu", name: str = ""
+        self,
+        sae: TopKSAE,
+        config: TrainConfig,
+        mean: Tensor,
+        scale: float,
+        *,
+        device: torch.device | str = "cpu",
+        name: str = "",
     ) -> None:
         self.sae, self.config, self.scale, self.name = sae.to(device).train(), config, float(scale), name
         with torch.no_grad():
@@ -160,7 +169,9 @@ class SAETrainer:
             group["lr"] = config.lr * factor
         x = x.to(sae.b_dec.device).float() * self.scale
         values, indices = sae.encode(x)
-        errors = [x - y for y in (sae.decode_prefixes(values, indices) if sae.groups else (sae.decode(values, indices),))]
+        errors = [
+            x - y for y in (sae.decode_prefixes(values, indices) if sae.groups else (sae.decode(values, indices),))
+        ]
         loss = sum(e.pow(2).sum() for e in errors) / (x.numel() * len(errors))
         total = loss + self._auxk(x, errors[-1].detach())
         total.backward()
@@ -226,7 +237,7 @@ class SAETrainer:
         return BiosaeError(
             f"SAE training diverged: loss {loss:.3g} at step {self.step_no} with learning rate {self.config.lr:g}",
             where=self.name,
-            do=f"train with a lower rate, for instance lr={self.config.lr / 3:.1g}, and check the activations for outliers",
+            do=f"train with a lower rate, for instance lr={self.config.lr / 3:.1g}; look for outliers in the activations",
         )
 
     # ---- many steps ------------------------------------------------------------------------------------------------
@@ -270,7 +281,9 @@ class SAETrainer:
         except Exception as e:
             raise BiosaeError("The checkpoint is damaged", where=str(path), do="delete it and train again") from e
         if not same:
-            raise BiosaeError("The checkpoint belongs to another training config", where=str(path), do="delete it and train again")
+            raise BiosaeError(
+                "The checkpoint belongs to another training config", where=str(path), do="delete it and train again"
+            )
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.silent.copy_(state["silent"])

@@ -1,0 +1,227 @@
+"""How good an SAE is: variance, sparsity, dead latents, decoder geometry, and fidelity to the model's own objective.
+
+Pure functions of weights and held-out vectors. PCA controls and intervals over cells are in `analysis.geometry`,
+one-to-one matching of dictionaries is in `analysis.flow`; both take what these functions return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.models.base import Batch, FoundationModel
+from biosae_utils.sae.topk import TopKSAE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BLOCK = 8_192  # vectors encoded at once
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What an SAE does to vectors that it was not trained on.
+
+    Attributes
+    ----------
+    residual : ndarray of float64, shape (n,)
+        Squared error of each reconstruction.
+    spread : float
+        Summed squared distance of the vectors from their mean.
+    n_fired : ndarray of int64, shape (d_sae,)
+        Vectors on which each latent is active (value above 0).
+    n : int
+        Vectors seen: the window behind `dead`.
+    """
+
+    residual: np.ndarray
+    spread: float
+    n_fired: np.ndarray
+    n: int
+
+    @property
+    def fvu(self) -> float:
+        """Fraction of variance unexplained, about the mean."""
+        return float(self.residual.sum() / self.spread)
+
+    @property
+    def explained(self) -> float:
+        """Explained variance about the mean."""
+        return 1 - self.fvu
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents a vector."""
+        return float(self.n_fired.sum() / self.n)
+
+    @property
+    def dead(self) -> float:
+        """Share of latents that never fired on these `n` vectors."""
+        return float((self.n_fired == 0).mean())
+
+    @property
+    def density(self) -> np.ndarray:
+        """Firing frequency of each latent, shape (d_sae,)."""
+        return self.n_fired / self.n
+
+
+@torch.inference_mode()
+def evaluate(sae: TopKSAE, x: np.ndarray | Tensor) -> Quality:
+    """Reconstruct vectors (n, d_in) and count firings.
+
+    Raises
+    ------
+    BiosaeError
+        If there are fewer than two vectors or they do not vary.
+    """
+    if len(x) < 2:
+        raise BiosaeError("At least two vectors are needed to measure explained variance", where=f"{len(x)} vectors")
+    device = sae.b_dec.device
+    n_fired = torch.zeros(sae.d_sae, dtype=torch.long, device=device)
+    residual, total, squares = [], torch.zeros(sae.d_in, dtype=torch.float64, device=device), 0.0
+    for block in _blocks(x, device):
+        values, indices = sae.encode(block)
+        residual.append((block - sae.decode(values, indices)).pow(2).sum(1).double().cpu().numpy())
+        n_fired += torch.bincount(indices[values > 0], minlength=sae.d_sae)
+        centred = (block - sae.b_dec).double()  # sums about a vector near the mean keep their digits
+        total += centred.sum(0)
+        squares += centred.pow(2).sum().item()
+    spread = squares - total.pow(2).sum().item() / len(x)
+    if not spread > 0:
+        raise BiosaeError("The vectors do not vary, or are not finite", where=f"{len(x)} vectors")
+    return Quality(np.concatenate(residual), spread, n_fired.cpu().numpy(), len(x))
+
+
+def decoder_norms(sae: TopKSAE) -> np.ndarray:
+    """Norm of each decoder row, shape (d_sae,); 1 for SAEs trained here."""
+    return sae.W_dec.detach().norm(dim=1).cpu().numpy()
+
+
+def encoder_decoder_cosine(sae: TopKSAE) -> np.ndarray:
+    """Cosine of each latent's encoder and decoder direction, shape (d_sae,): how far training moved it from tied."""
+    return torch.cosine_similarity(sae.W_enc.detach().t(), sae.W_dec.detach(), dim=1).cpu().numpy()
+
+
+def nearest_cosines(sae: TopKSAE) -> np.ndarray:
+    """Largest |cosine| of each decoder row with any other row, shape (d_sae,): near 1 means duplicated latents."""
+    rows = torch.nn.functional.normalize(sae.W_dec.detach(), dim=1)
+    out = torch.empty(len(rows))
+    for start in range(0, len(rows), 2048):
+        block = (rows[start : start + 2048] @ rows.t()).abs()
+        block[torch.arange(len(block)), torch.arange(start, start + len(block))] = 0
+        out[start : start + len(block)] = block.amax(1).cpu()
+    return out.numpy()
+
+
+def density_histogram(quality: Quality, n_bins: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Histogram of log10 firing frequency of the latents that fired: (counts (n_bins,), edges (n_bins + 1,))."""
+    lowest = np.log10(1 / quality.n)
+    return np.histogram(np.log10(quality.density[quality.n_fired > 0]), bins=n_bins, range=(lowest, 0.0))
+
+
+# ---- fidelity ----------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def fidelity(
+    model: FoundationModel,
+    saes: Mapping[int, TopKSAE],
+    batches: Iterable[Batch],
+    *,
+    rate: float = 0.15,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Masked-gene loss of each cell with a layer clean, replaced by its SAE's reconstruction, and replaced by the mean.
+
+    A share of the genes is hidden, the model runs to layer l, the state of gene positions is edited, the remaining
+    blocks run, and the model's own loss is read at the hidden genes.
+
+    Parameters
+    ----------
+    model : FoundationModel
+    saes : mapping of layer to TopKSAE
+        The mean that ablation writes is taken from the batches' own clean states at edited positions of that layer.
+    batches : iterable of Batch
+        Of held-out cells.
+    rate : float
+        Share of gene tokens hidden.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row per (layer, where, cell): layer, where, cell, n (hidden genes), clean, spliced, ablated (mean losses).
+        ``where`` says what is edited: ``all`` gene positions, or only the ``visible`` ones (the context that later
+        blocks read; undefined at the last layer, which nothing reads, and left out there).
+    """
+    import pandas as pd
+
+    rows: list[pd.DataFrame] = []
+    last = model.info.n_layers - 1
+    for number, batch in enumerate(batches):
+        masked, positions = model.mask(batch, rate, seed=seed + number)
+        states = model.hidden(masked, sorted({*saes, last}))
+        hidden_gene = torch.zeros_like(batch.is_gene)
+        hidden_gene[positions[:, 0], positions[:, 1]] = True
+        owner = positions[:, 0].cpu().numpy()
+        count = np.bincount(owner, minlength=len(batch.cells))
+        if not count.all():
+            raise BiosaeError("A held-out cell has no hidden gene", do="raise the masking rate or leave out tiny cells")
+
+        def mean_loss(final: Tensor, masked=masked, positions=positions, owner=owner, count=count) -> np.ndarray:
+            loss = model.loss(final, masked, positions).float().cpu().numpy()
+            return np.bincount(owner, loss, minlength=len(count)) / count
+
+        clean = mean_loss(states[last])
+        for layer, sae in saes.items():
+            for where, edited in (("all", batch.is_gene), ("visible", batch.is_gene & ~hidden_gene)):
+                if where == "visible" and layer == last:
+                    continue
+                state = states[layer]
+                vectors = state[edited]
+                losses = {}
+                for name, new in (("spliced", sae(vectors.float())), ("ablated", vectors.float().mean(0))):
+                    edit = state.clone()
+                    edit[edited] = new.to(state.dtype)
+                    losses[name] = mean_loss(model.resume(edit, layer, masked))
+                rows.append(
+                    pd.DataFrame(
+                        {"layer": layer, "where": where, "cell": batch.cells, "n": count, "clean": clean, **losses}
+                    )
+                )
+    return pd.concat(rows, ignore_index=True)
+
+
+def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+    """Share of the loss between mean-ablation (0) and clean (1) that the SAE recovers, with a 95 % interval over cells.
+
+    Parameters
+    ----------
+    losses : DataFrame
+        Rows of `fidelity` for one layer and one ``where``; every cell counts once.
+
+    Returns
+    -------
+    value, low, high : float
+        NaN when ablation does not raise the loss, for then there is nothing to recover.
+    """
+    gain = (losses["ablated"] - losses["spliced"]).to_numpy(np.float64)
+    room = (losses["ablated"] - losses["clean"]).to_numpy(np.float64)
+    if room.mean() <= 0:
+        return float("nan"), float("nan"), float("nan")
+    draws = np.random.default_rng(seed).integers(len(gain), size=(n_boot, len(gain)))
+    low, high = np.percentile(gain[draws].mean(1) / room[draws].mean(1), [2.5, 97.5])
+    return float(gain.mean() / room.mean()), float(low), float(high)
+
+
+def _blocks(x: np.ndarray | Tensor, device: torch.device) -> Iterator[Tensor]:
+    for start in range(0, len(x), BLOCK):
+        block = x[start : start + BLOCK]
+        block = torch.from_numpy(np.array(block)) if isinstance(block, np.ndarray) else block
+        yield block.to(device).float()
