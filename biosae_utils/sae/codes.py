@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -123,9 +124,10 @@ class CodeStore:
         self.indices[rows] = indices
 
     def commit(self, start: int, stop: int) -> None:
-        """Flush rows start..stop and enter them in the ledger."""
-        self.values.flush()
-        self.indices.flush()
+        """Bring rows start..stop to the disk and enter them in the ledger."""
+        for name in ("values", "indices"):
+            with open(self.path / f"{name}.npy", "r+b") as f:
+                os.fsync(f.fileno())  # memmap.flush would hold the interpreter's lock while the disk works
         others = [
             c for c in self._meta["chunks"] if c[1] <= start or c[0] >= stop
         ]  # the step between chunks may change

@@ -8,7 +8,9 @@ dense float32 state of width 1,152 takes 4,608.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -168,54 +170,73 @@ def stream_codes(
         Complete stores, open for reading.
     """
     layout = Layout(tokens, model.info)
-    source = {
-        "model": f"{model.info.slug} {model.info.sha256}",
-        "tokens": _hash(tokens.ids, tokens.values, tokens.offsets),
-    }
-    stores = {
-        layer: CodeStore.create(
-            folders[layer], n=len(layout), k=sae.width, d_sae=sae.d_sae, identity={**source, "sae": weights_hash(sae)}
-        )
-        for layer, sae in saes.items()
-    }
-    index_types = {layer: torch.from_numpy(np.empty(0, index_dtype(sae.d_sae))).dtype for layer, sae in saes.items()}
     device = model.collate(tokens, np.flatnonzero(tokens.lengths)[:1]).device
     widest = max(sae.d_sae for sae in saes.values())
     budget = Budget(model.info, device, max_tokens, n_layers=len(saes), extra=12 * widest)
     bar, advance = progress(f"{model.info.slug}: codes of {len(layout):,} positions", tokens.n_cells)
-    with bar, tensor_cores(), Drain(device) as drain:
-        for first in range(0, tokens.n_cells, chunk):
-            cells = np.arange(first, min(first + chunk, tokens.n_cells))
-            start, stop = int(layout.starts[cells[0]]), int(layout.starts[cells[-1] + 1])
-            layers = [layer for layer in saes if start < stop and not stores[layer].has(start, stop)]
-            if not layers:
-                advance(len(cells))
-                continue
-
-            def work(batch: Batch, layers: list[int] = layers) -> tuple[np.ndarray, list[Tensor], int]:
-                places, rows = layout.places(batch.cells, batch.ids.shape[1])
-                index = to_device(places, device)
-                states, codes = model.hidden(batch, layers), []
-                for layer in layers:
-                    x = states.pop(layer).flatten(0, 1).index_select(0, index)
-                    values, indices = saes[layer].encode(x)
-                    codes += [values.to(torch.float16), indices.to(index_types[layer])]
-                return rows, codes, len(batch.cells)
-
-            def keep(rows: np.ndarray, layers: list[int], *codes: np.ndarray) -> None:
-                for layer, values, indices in zip(layers, codes[::2], codes[1::2], strict=True):
-                    stores[layer].write(rows, values, indices)
-
-            def commit(start: int, stop: int, layers: list[int]) -> None:
-                for layer in layers:
-                    stores[layer].commit(start, stop)
-
-            layout.check(model.collate(tokens, cells[:2]))
-            for rows, codes, n_cells in map_batches(model, tokens, cells, work, budget):
-                drain.push(codes, partial(keep, rows, layers))
-                advance(n_cells)
-            drain.push([], partial(commit, start, stop, layers))
+    with ThreadPoolExecutor(min(len(saes), os.cpu_count() or 1)) as threads, bar, tensor_cores():
+        stores = _open_stores(model, saes, tokens, len(layout), folders, threads)
+        with Drain(device) as drain:
+            for first in range(0, tokens.n_cells, chunk):
+                cells = np.arange(first, min(first + chunk, tokens.n_cells))
+                start, stop = int(layout.starts[cells[0]]), int(layout.starts[cells[-1] + 1])
+                layers = [layer for layer in saes if start < stop and not stores[layer].has(start, stop)]
+                if not layers:
+                    advance(len(cells))
+                    continue
+                layout.check(model.collate(tokens, cells[:2]))
+                todo = [stores[layer] for layer in layers]
+                work = partial(_encode, model, {layer: saes[layer] for layer in layers}, layout)
+                for rows, codes, n_cells in map_batches(model, tokens, cells, work, budget):
+                    drain.push(codes, partial(_write, threads, todo, rows))
+                    advance(n_cells)
+                drain.push([], partial(_commit, threads, todo, start, stop))
     return {layer: store.finish() for layer, store in stores.items()}
+
+
+def _open_stores(
+    model: FoundationModel,
+    saes: Mapping[int, Encoder],
+    tokens: Tokens,
+    n: int,
+    folders: Mapping[int, Path | str],
+    threads: ThreadPoolExecutor,
+) -> dict[int, CodeStore]:
+    """Stores to be filled, each bound to model, tokens and SAE by their hashes."""
+    source = {
+        "model": f"{model.info.slug} {model.info.sha256}",
+        "tokens": _hash(tokens.ids, tokens.values, tokens.offsets),
+    }
+
+    def create(layer: int) -> CodeStore:
+        sae = saes[layer]
+        identity = {**source, "sae": weights_hash(sae)}
+        return CodeStore.create(folders[layer], n=n, k=sae.width, d_sae=sae.d_sae, identity=identity)
+
+    return dict(zip(saes, threads.map(create, saes), strict=True))
+
+
+def _encode(
+    model: FoundationModel, saes: Mapping[int, Encoder], layout: Layout, batch: Batch
+) -> tuple[np.ndarray, list[Tensor], int]:
+    """Canonical rows of a batch, values and indices of each layer in turn, and the number of cells."""
+    places, rows = layout.places(batch.cells, batch.ids.shape[1])
+    index = to_device(places, batch.device)
+    states, codes = model.hidden(batch, list(saes)), []
+    for layer, sae in saes.items():
+        values, indices = sae.encode(states.pop(layer).flatten(0, 1).index_select(0, index))
+        codes += [values.to(torch.float16), indices.to(getattr(torch, index_dtype(sae.d_sae).name))]
+    return rows, codes, len(batch.cells)
+
+
+def _write(threads: ThreadPoolExecutor, stores: Sequence[CodeStore], rows: np.ndarray, *codes: np.ndarray) -> None:
+    """Put a batch's codes into the stores of its layers, side by side."""
+    list(threads.map(lambda store, *code: store.write(rows, *code), stores, codes[::2], codes[1::2]))
+
+
+def _commit(threads: ThreadPoolExecutor, stores: Sequence[CodeStore], start: int, stop: int) -> None:
+    """Sign a finished chunk in the ledger of every layer, side by side: the disk and the checksums take a while."""
+    list(threads.map(lambda store: store.commit(start, stop), stores))
 
 
 def weights_hash(sae: Any) -> str:

@@ -41,7 +41,7 @@ def tokenise(
     chunk : int
         Cells read at once.
     seed : int
-        For models whose encoding samples; every chunk gets its own stream.
+        For models whose encoding samples. A model seeds each cell by its content, so `chunk` changes nothing.
     """
     rows = np.asarray(rows)
     parts: list[Tokens] = []
@@ -49,7 +49,7 @@ def tokenise(
     with bar:
         for start in range(0, len(rows), chunk):
             counts = source.read(rows[start : start + chunk])
-            parts.append(model.encode(counts, source.genes, seed=seed + start))
+            parts.append(model.encode(counts, source.genes, seed=seed))
             advance(counts.shape[0])
     if not parts:
         raise BiosaeError("There are no cells to encode", where="cohort", do="check the filters of 00_data")
