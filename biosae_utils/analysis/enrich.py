@@ -1,7 +1,7 @@
 """Gene lists against gene sets: overlaps as one sparse product, exact p-values from a table, the full family.
 
-A list is what a latent (or any direction) is summarised by: its top genes. Lists are a sparse matrix, features by genes;
-terms are a `GeneSets` over the same genes. Nothing of size features x terms is ever dense.
+A list is what a latent (or any direction) is summarised by: its top genes. Lists are a sparse matrix, features by
+genes; terms are a `GeneSets` over the same genes. Nothing of size features x terms is ever dense.
 """
 
 from __future__ import annotations
@@ -83,13 +83,18 @@ class Problem:
         if self.lists.shape[1] != self.sets.membership.shape[1]:
             raise BiosaeError(f"Lists over {self.lists.shape[1]} genes, terms over {self.sets.membership.shape[1]}")
         if not len(self.sets):
-            raise BiosaeError("No gene set is left on the measured genes", do="check the symbols of the data, or lower min_size")
+            raise BiosaeError(
+                "No gene set is left on the measured genes", do="check the symbols of the data, or lower min_size"
+            )
         sizes = np.diff(self.lists.indptr)
         if (sizes[sizes > 0] < MIN_LIST).any():
             object.__setattr__(self, "lists", _without_rows(self.lists, sizes < MIN_LIST))
             sizes = np.where(sizes < MIN_LIST, 0, sizes)
         if not sizes.any():
-            raise BiosaeError(f"No list has {MIN_LIST} genes of the background", do="lower min_count, or check the symbols of the data")
+            raise BiosaeError(
+                f"No list has {MIN_LIST} genes of the background",
+                do="lower min_count, or check the symbols of the data",
+            )
         gene_terms = self.sets.membership.T.tocsr()
         gene_terms.sort_indices()
         object.__setattr__(self, "list_sizes", sizes)
@@ -148,9 +153,9 @@ def score_all(problem: Problem) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        feature, term (row of ``problem.sets.terms``), overlap, list_size, term_size, p; ``q_feature``: adjusted over all
-        terms of the feature; ``q_layer``: over all terms of all tested features; ``fold``: overlap over its expectation;
-        ``odds_ratio`` with one half added to each cell. Sorted by feature, then p.
+        feature, term (row of ``problem.sets.terms``), overlap, list_size, term_size, p; ``q_feature``: adjusted over
+        all terms of the feature; ``q_layer``: over all terms of all tested features; ``fold``: overlap over its
+        expectation; ``odds_ratio`` with one half added to each cell. Sorted by feature, then p.
     """
     tests = run_tests(problem, problem.overlaps())
     n = problem.list_sizes[tests.feature].astype(float)
@@ -185,8 +190,8 @@ def overlap_genes(problem: Problem, feature: np.ndarray, term: np.ndarray) -> li
 def group_redundant(problem: Problem, hits: pd.DataFrame, jaccard: float = 0.5) -> pd.Series:
     """The term that stands for each hit among the hits of its feature.
 
-    Going from the smallest p upwards, a term joins the first leader with which it shares at least `jaccard` of the members
-    (union of both), else it becomes a leader itself.
+    Going from the smallest p upwards, a term joins the first leader with which it shares at least `jaccard` of the
+    members (union of both), else it becomes a leader itself.
 
     Parameters
     ----------

@@ -79,7 +79,9 @@ def bh_reject(p: np.ndarray, m: int | np.ndarray, alpha: float, group: np.ndarra
         alive = alive[p[alive] <= alpha * (np.bincount(family)[family] / size)] if len(alive) else alive
     if not len(alive):
         return out
-    order, left, starts, share = _ranked(p[alive], m if m.ndim == 0 else m[alive], None if group is None else group[alive])
+    order, left, starts, share = _ranked(
+        p[alive], m if m.ndim == 0 else m[alive], None if group is None else group[alive]
+    )
     place = np.arange(len(left))
     last = np.maximum.reduceat(np.where(left <= alpha * share, place, -1), starts)
     out[alive[order]] = place <= np.repeat(last, np.diff(np.r_[starts, len(left)]))

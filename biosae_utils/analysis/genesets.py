@@ -152,9 +152,17 @@ def load_genesets(path: Path | str, collections: Sequence[str] | None = None) ->
     readers = {".parquet": lambda: from_table(read_table(path)), ".gmt": lambda: _read_gmt(path)}
     readers[".json"] = lambda: from_dict(_json_sets(path), path.stem)
     if path.suffix not in readers:
-        raise BiosaeError(f"Gene sets cannot be read from {path.suffix or 'this file'}", where=str(path), do="use .parquet, .gmt or .json")
+        raise BiosaeError(
+            f"Gene sets cannot be read from {path.suffix or 'this file'}",
+            where=str(path),
+            do="use .parquet, .gmt or .json",
+        )
     if not path.is_file():
-        raise BiosaeError("There is no such file of gene sets", where=str(path), do="check `genesets` in the config, or run `biosae fetch --list`")
+        raise BiosaeError(
+            "There is no such file of gene sets",
+            where=str(path),
+            do="check `genesets` in the config, or run `biosae fetch --list`",
+        )
     sets = readers[path.suffix]()
     if not len(sets):
         raise BiosaeError("A file of gene sets holds no term", where=str(path))
@@ -163,7 +171,9 @@ def load_genesets(path: Path | str, collections: Sequence[str] | None = None) ->
     there = list(dict.fromkeys(sets.terms["collection"]))
     unknown = [c for c in collections if c not in there]
     if unknown:
-        raise BiosaeError(f"There is no collection {', '.join(unknown)}", where=str(path), do=f"choose from {', '.join(there)}")
+        raise BiosaeError(
+            f"There is no collection {', '.join(unknown)}", where=str(path), do=f"choose from {', '.join(there)}"
+        )
     order = np.concatenate([np.flatnonzero((sets.terms["collection"] == c).to_numpy()) for c in collections])
     return sets.select(order)
 
@@ -175,7 +185,9 @@ def _read_gmt(path: Path) -> GeneSets:
         if fields == [""]:
             continue
         if len(fields) < 3:
-            raise BiosaeError("A GMT line needs a name, a description and genes, split by tabs", where=f"{path}, line {number}")
+            raise BiosaeError(
+                "A GMT line needs a name, a description and genes, split by tabs", where=f"{path}, line {number}"
+            )
         name, description = fields[:2]
         label = description if description and not description.startswith(("http", "na")) else name
         rows += [(path.stem, name, label, gene) for gene in fields[2:] if gene]
@@ -203,7 +215,11 @@ def download_library(collection: str, path: Path | str) -> GeneSets:
     try:
         sets = gseapy.get_library(LIBRARIES[collection], organism="Human")
     except Exception as e:  # gseapy raises whatever requests raises
-        raise BiosaeError(f"{LIBRARIES[collection]} could not be fetched ({e})", where="maayanlab.cloud/Enrichr", do="check the connection and try again") from e
+        raise BiosaeError(
+            f"{LIBRARIES[collection]} could not be fetched ({e})",
+            where="maayanlab.cloud/Enrichr",
+            do="check the connection and try again",
+        ) from e
     with atomic_path(path) as tmp:
         tmp.write_text(json.dumps(sets))
     return from_dict(sets, collection)

@@ -36,7 +36,8 @@ def permute_within(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Returns
     -------
     ndarray of int64, shape (n,)
-        ``order`` with ``groups[order] == groups``; ``x[order]`` is the permuted ``x``. Uniform over all such permutations.
+        ``order`` with ``groups[order] == groups``; ``x[order]`` is the permuted ``x``. Uniform over all such
+        permutations.
     """
     order = np.empty(len(groups), dtype=np.int64)
     order[np.argsort(groups, kind="stable")] = _shuffled_by_group(groups, rng)
@@ -57,9 +58,9 @@ def relabel_within(strata: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def curveball(lists: sp.csr_matrix, rng: np.random.Generator, rounds: int | None = None) -> sp.csr_matrix:
     """Lists with the same sizes and gene margins, otherwise random.
 
-    In a round all lists are paired at random; every pair keeps its shared genes and deals the others out again at random,
-    each list getting as many as it gave (global curveball). Many rounds approach the uniform distribution over all binary
-    matrices with these margins.
+    In a round all lists are paired at random; every pair keeps its shared genes and deals the others out again at
+    random, each list getting as many as it gave (global curveball). Many rounds approach the uniform distribution over
+    all binary matrices with these margins.
 
     Parameters
     ----------

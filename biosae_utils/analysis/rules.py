@@ -1,8 +1,8 @@
 """What counts as annotated: the published rule, ours, and the steps between, all through the same code.
 
 A rule says what the background is, whether terms are cut to it, which tests form the family and over what it is
-corrected. `compare_rules` applies every rule to real lists and to their controls, so that one figure shows what the rule
-does and what the biology does.
+corrected. `compare_rules` applies every rule to real lists and to their controls, so that one figure shows what the
+rule does and what the biology does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Rule:
     background : {"measured", "listed"}
         Genes that could have been listed, or only the union of all lists.
     cut_terms : bool
-        Members outside the background are dropped and the size filter comes after; else the source's size enters the test.
+        Members outside the background are dropped and the size filter comes after; else the source's size enters the
+        test.
     selected : int
         0: the family is every (list, term) pair. Above 0: only pairs that share this many genes are tests at all.
     family : {"feature", "layer"}
@@ -98,8 +99,8 @@ def make_problem(
 def possible_tests(problem: Problem, overlap: sp.csr_matrix, alpha: float) -> Tests:
     """Tests that BH could reject in the family of all tests, per feature or layer-wide.
 
-    With ``c`` pairs that share a gene, no BH threshold over ``m`` tests exceeds ``alpha * c / m``; pairs with too small an
-    overlap for that are dropped before their p-value is looked up.
+    With ``c`` pairs that share a gene, no BH threshold over ``m`` tests exceeds ``alpha * c / m``; pairs with too small
+    an overlap for that are dropped before their p-value is looked up.
     """
     shared = np.diff(overlap.indptr).max(initial=0)  # the largest c of any feature bounds the layer's mean as well
     shortest = int(problem.list_sizes[problem.list_sizes > 0].min())
@@ -201,8 +202,8 @@ def compare_rules(
     Returns
     -------
     DataFrame
-        rule, source, share, low, high, n_lists, n_tested, n_terms, background. For nulls the share is the mean and low, high
-        the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists.
+        rule, source, share, low, high, n_lists, n_tested, n_terms, background. For nulls the share is the mean and low,
+        high the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists.
     """
     rules = [r for r in rules if edges is not None or not r.edges]
     real = next(iter(lists.values()))
@@ -221,7 +222,9 @@ def compare_rules(
             }
             for rule, mask in zip(here, _masks(problem, problem.lists, here, alpha, network), strict=True):
                 low, high = wilson(int(mask.sum()), len(mask))
-                rows.append({"rule": rule.name, "source": source, "share": mask.mean(), "low": low, "high": high, **facts})
+                rows.append(
+                    {"rule": rule.name, "source": source, "share": mask.mean(), "low": low, "high": high, **facts}
+                )
             if i:
                 continue
             for name, draw, n in (
@@ -231,7 +234,9 @@ def compare_rules(
                 counts = null_counts(problem, here, alpha, draw, n, n_jobs=n_jobs, edges=network)
                 for rule, draws in zip(here, (counts / matrix.shape[0]).T, strict=True):
                     low, high = np.quantile(draws, [0.025, 0.975])
-                    rows.append({"rule": rule.name, "source": name, "share": draws.mean(), "low": low, "high": high, **facts})
+                    rows.append(
+                        {"rule": rule.name, "source": name, "share": draws.mean(), "low": low, "high": high, **facts}
+                    )
     order = {r.name: i for i, r in enumerate(rules)}
     return pd.DataFrame(rows).sort_values("rule", key=lambda s: s.map(order), kind="stable", ignore_index=True)
 
