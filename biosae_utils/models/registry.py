@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,68 +15,24 @@ from biosae_utils.models.loading import pick_device, pick_dtype
 from biosae_utils.models.scgpt import ScGPT
 from biosae_utils.models.variants import ShuffledGenes
 
-__all__ = ["FAMILIES", "MODELS", "Source", "load_model", "locate", "pick_device", "register"]
+__all__ = ["FAMILIES", "MODELS", "load_model", "locate", "pick_device", "register"]
 
 # A new family is one line here: a class with `accepts(directory)` and `load(directory, ...)`. First that accepts wins.
 FAMILIES: list[Any] = [Geneformer, ScGPT]
 
+# Where `biosae fetch NAME` puts a model, and the model's folder in there. Repository, revision, sizes and licence of
+# each name are in cells/sources.yaml, the one table of what can be fetched.
+FETCHED = Path("data/fetched")
+MODELS = {
+    "geneformer-v1-10m": "Geneformer-V1-10M",
+    "geneformer-v2-104m": "Geneformer-V2-104M",
+    "geneformer-v2-104m-clcancer": "Geneformer-V2-104M_CLcancer",
+    "geneformer-v2-316m": "Geneformer-V2-316M",
+    "scgpt-human": "",
+}
+
 VARIANTS = ("trained", "random-weights", "shuffled-genes")
 HUB_SOURCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w.-]+)(?::(?P<subfolder>[\w./-]+))?")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's files are on the Hugging Face hub.
-
-    Attributes
-    ----------
-    repo, revision : str
-        Repository and pinned commit (or branch).
-    subfolder : str
-        Folder of the model in the repository.
-    files : tuple of str
-        Patterns of the files needed, nothing else is downloaded.
-    license : str
-    size_mb : int
-        Size of the download.
-    sha256 : str
-        Known prefix of the weights' hash, "" where none is published.
-    """
-
-    repo: str
-    revision: str
-    subfolder: str = ""
-    files: tuple[str, ...] = ()
-    license: str = ""
-    size_mb: int = 0
-    sha256: str = ""
-
-
-def _geneformer(subfolder: str, dictionaries: str, size_mb: int) -> Source:
-    return Source(
-        repo="ctheodoris/Geneformer",
-        revision="05fcbeb8a27d49e0a7a4349152202ee2c1cbfd28",
-        subfolder=subfolder,
-        files=(f"{subfolder}/config.json", f"{subfolder}/model.safetensors", dictionaries),
-        license="Apache-2.0",
-        size_mb=size_mb,
-    )
-
-
-MODELS: dict[str, Source] = {
-    "geneformer-v1-10m": _geneformer("Geneformer-V1-10M", "geneformer/gene_dictionaries_30m/*_gc30M.pkl", 47),
-    "geneformer-v2-104m": _geneformer("Geneformer-V2-104M", "geneformer/*_gc104M.pkl", 426),
-    "geneformer-v2-104m-clcancer": _geneformer("Geneformer-V2-104M_CLcancer", "geneformer/*_gc104M.pkl", 426),
-    "geneformer-v2-316m": _geneformer("Geneformer-V2-316M", "geneformer/*_gc104M.pkl", 1273),
-    "scgpt-human": Source(
-        repo="perturblab/scgpt-human",
-        revision="main",  # the mirror publishes no tag; the weights' hash is what pins it
-        files=("args.json", "vocab.json", "best_model.pt"),
-        license="MIT",
-        size_mb=207,
-        sha256="6cb5d451",
-    ),
-}
 
 
 def register(family: Any) -> Any:
@@ -101,7 +57,7 @@ def load_model(
     ----------
     source : str or Path
         A registered name (see `MODELS`), a directory with a checkpoint, or ``owner/repository@revision[:subfolder]`` on
-        the hub.
+        the Hugging Face hub.
     name : str, optional
         Name in paths and tables; by default the registered name or the directory's.
     variant : {"trained", "random-weights", "shuffled-genes"}
@@ -144,44 +100,48 @@ def load_model(
     return ShuffledGenes(model, seed) if variant == "shuffled-genes" else model
 
 
-def locate(source: str | Path) -> Path:
-    """The directory of a checkpoint that is on this machine already; nothing is downloaded.
+def locate(source: str | Path, fetched: Path = FETCHED) -> Path:
+    """The directory of a checkpoint: given, fetched before, or in the hub's cache (downloaded on first use).
 
     Raises
     ------
     BiosaeError
-        It is not here; the message names the command that fetches it.
+        It is not here; for a registered name the message says which command fetches it.
     """
     if Path(source).is_dir():
         return Path(source)
     name = str(source)
-    entry = MODELS.get(name)
-    if entry is None and (match := HUB_SOURCE.fullmatch(name)):
-        entry = Source(match["repo"], match["revision"], match["subfolder"] or "")
-    if entry is None:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise BiosaeError(
-            f"No model {name!r}: neither a directory nor a registered name",
-            do=f"{hint}registered are {', '.join(MODELS)}",
-        )
-    return download(entry, name, local_files_only=True)
+    if name in MODELS:
+        directory = fetched / name / MODELS[name]
+        if not directory.is_dir():
+            raise BiosaeError(f"{name} is not fetched", where=str(directory), do=f"biosae fetch {name}")
+        return directory
+    if match := HUB_SOURCE.fullmatch(name):
+        return from_hub(match["repo"], match["revision"], match["subfolder"] or "")
+    near = difflib.get_close_matches(name, MODELS, n=1)
+    raise BiosaeError(
+        f"No model {name!r}: neither a directory, nor a registered name, nor owner/repository@revision",
+        do=(f"did you mean {near[0]}? " if near else "") + f"Registered are {', '.join(MODELS)}",
+    )
 
 
-def download(entry: Source, name: str, *, local_files_only: bool = False) -> Path:
-    """Snapshot of a hub model in the hub's own cache, which resumes and checks; returns the model's folder."""
+def from_hub(repo: str, revision: str, subfolder: str) -> Path:
+    """Model files of a hub repository at one revision, in the hub's own cache, which resumes and checks downloads."""
     from huggingface_hub import snapshot_download
 
+    patterns = ["*.json", "*.safetensors", "*.pt", "*.pkl"]
+    if subfolder:
+        patterns = [f"{subfolder}/{p}" for p in patterns] + [
+            "geneformer/*.pkl",
+            "geneformer/gene_dictionaries_30m/*.pkl",
+        ]
     try:
-        root = snapshot_download(
-            entry.repo,
-            revision=entry.revision,
-            allow_patterns=list(entry.files) or None,
-            local_files_only=local_files_only,
-        )
-    except Exception as e:  # the hub client raises a dozen classes for one fact: the files are not here
+        root = snapshot_download(repo, revision=revision, allow_patterns=patterns)
+    except Exception as e:  # the hub client has a dozen classes for one fact: the files cannot be had
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
         raise BiosaeError(
-            f"The model {name!r} is not on this machine ({type(e).__name__})",
-            do=f"run: biosae fetch {name}" + ("" if local_files_only else " where huggingface.co can be reached"),
+            f"The hub did not give {repo} ({reason})",
+            where=f"revision {revision}",
+            do="check name and network, or give a directory; registered models come with `biosae fetch NAME`",
         ) from e
-    return Path(root) / entry.subfolder
+    return Path(root) / subfolder
