@@ -7,6 +7,7 @@ import shutil
 from collections import namedtuple
 
 import pytest
+from webserver import WebServer
 
 from biosae_utils.cells import download as module
 from biosae_utils.cells.download import Patience, download
@@ -16,6 +17,12 @@ BODY = bytes(range(256)) * 1280
 SHA = hashlib.sha256(BODY).hexdigest()
 QUICK = Patience(tries=3, stall=0.3, wait=0.01)
 FILE = "/some/data.bin"
+
+
+@pytest.fixture
+def web():
+    with WebServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -9,13 +9,20 @@ import re
 
 import pytest
 import yaml
+from webserver import WebServer
 
 from biosae_utils.cells.download import Patience
-from biosae_utils.cells.fetch import fetch, folder_of, listing, missing_files, read_lock, verify
+from biosae_utils.cells.fetch import ROOT, fetch, folder_of, listing, missing_files, read_lock, verify
 from biosae_utils.cells.sources import Source, find, read_sources, shipped_sources
 from biosae_utils.errors import BiosaeError
 
 QUICK = Patience(tries=2, stall=0.3, wait=0.01)
+
+
+@pytest.fixture
+def web():
+    with WebServer() as server:
+        yield server
 
 
 @pytest.fixture
@@ -55,6 +62,15 @@ def test_shipped_table_is_complete():
         assert pinned or source.kind in ("genesets", "network", "cells"), f"{name} is not pinned by anything"
     assert find("geneformer-v2-316m").size() == (1_265_455_076 + 7_556_785, False)  # config.json is known by revision
     assert len(find("atlas-geneformer").all_files()) == 8 + 4 * 18 + 2
+
+
+def test_every_registered_model_can_be_fetched_into_the_folder_where_it_is_looked_for():
+    from biosae_utils.models.registry import FETCHED, MODELS
+
+    assert FETCHED == ROOT
+    assert set(MODELS) == {name for name, source in shipped_sources().items() if source.kind == "model"}
+    for name, folder in MODELS.items():
+        assert any(f.path.startswith(f"{folder}/" if folder else "args.json") for f in find(name).files)
 
 
 def test_an_unknown_name_lists_the_right_ones():
