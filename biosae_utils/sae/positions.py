@@ -111,7 +111,8 @@ class Positions:
     token : ndarray of int32, shape (N,)
         Token id of the gene.
     rank : ndarray of uint16, shape (N,)
-        Place among the cell's gene tokens, from 0.
+        Place of the gene in its cell by what the model is told of its expression, 0 the highest: sequence order for
+        models without values, descending value (ties in sequence order) for models with them.
     """
 
     cell: np.ndarray
@@ -126,9 +127,11 @@ class Positions:
         layout = Layout(tokens, info)
         counts = np.diff(layout.starts)
         cell = np.repeat(np.arange(tokens.n_cells, dtype=np.int32), counts)
-        return cls(
-            cell, tokens.ids[layout.is_gene].astype(np.int32), _ranges(np.zeros_like(counts), counts).astype(np.uint16)
-        )
+        rank = _ranges(np.zeros_like(counts), counts).astype(np.uint16)
+        if tokens.values is not None:
+            order = np.lexsort((-tokens.values[layout.is_gene], cell))  # stable: ties stay in sequence order
+            rank[order] = rank.copy()
+        return cls(cell, tokens.ids[layout.is_gene].astype(np.int32), rank)
 
     def save(self, folder: Path | str) -> None:
         """Write cell.npy, token.npy and rank.npy, each whole or not at all."""
