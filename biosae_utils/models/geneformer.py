@@ -26,7 +26,8 @@ from biosae_utils.store import sha256
 
 DICTIONARIES = (("geneformer", "gc104M"), ("geneformer/gene_dictionaries_30m", "gc30M"))
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-UNNEEDED = ("bert.embeddings.position_ids", "bert.pooler.", "cls.predictions.decoder.")
+UNNEEDED = ("bert.embeddings.position_ids", "bert.pooler.")
+TIED = ("cls.predictions.decoder.",)  # the same tensors as the gene embeddings, saved twice or not at all
 SIZES = (
     "vocab_size",
     "hidden_size",
@@ -275,14 +276,15 @@ def trained_bert(config, directory: Path) -> tuple[nn.Module, str]:
     state, path = read_weights(directory, WEIGHTS)
     with torch.device("meta"):
         net = BertForMaskedLM(config)
-    expected = {key: value.shape for key, value in net.state_dict().items() if not key.startswith(UNNEEDED)}
-    check_weights(state, expected, UNNEEDED, path)
+    tied = getattr(config, "tie_word_embeddings", True)
+    unneeded = UNNEEDED + TIED if tied else UNNEEDED
+    expected = {key: value.shape for key, value in net.state_dict().items() if not key.startswith(unneeded)}
+    check_weights(state, expected, unneeded, path)
     net.load_state_dict({key: state[key] for key in expected}, strict=False, assign=True)
     embeddings, head = net.bert.embeddings, net.cls.predictions
+    if tied:
+        head.decoder.weight, head.decoder.bias = embeddings.word_embeddings.weight, head.bias
+    # the two buffers that no checkpoint holds
     embeddings.position_ids = torch.arange(config.max_position_embeddings).expand((1, -1))
     embeddings.token_type_ids = torch.zeros((1, config.max_position_embeddings), dtype=torch.long)
-    tied = getattr(config, "tie_word_embeddings", True)
-    own = state.get("cls.predictions.decoder.weight")
-    head.decoder.weight = embeddings.word_embeddings.weight if tied or own is None else nn.Parameter(own)
-    head.decoder.bias = head.bias
     return net, sha256(path)
