@@ -269,13 +269,14 @@ def gene_names(src: Sources, pbmc: Counts) -> pd.DataFrame:
     tenx_id = dict(zip(tenx["name"], tenx["id"], strict=True))
     today["rank"] = [0 if tenx_id.get(n) == i else 1 for n, i in zip(today["name"], today["id"], strict=True)]
     today = today.sort_values(["name", "rank", "id"]).drop_duplicates("name")[["name", "id"]]
-    today = pd.concat([today.assign(current=True), tenx[~tenx["id"].isin(today["id"])].assign(current=True)])
-    today = today.drop_duplicates("name").drop_duplicates("id")
     id_of = dict(zip(today["name"], today["id"], strict=True))
     retired = retired[~retired["name"].isin(id_of) & ~retired["name"].duplicated(keep=False)]
-    retired = retired.assign(id=retired["symbol"].map(id_of), current=False).dropna()
-    old = tenx[~tenx["name"].isin(id_of) & ~tenx["name"].isin(retired["name"])].assign(current=False)
-    table = pd.concat([today, retired, old])[["name", "id", "current"]].sort_values("name", ignore_index=True)
+    retired = retired.assign(id=retired["symbol"].map(id_of)).dropna()
+    named = {*id_of, *retired["name"]}
+    tenx = tenx[~tenx["name"].isin(named)]  # mostly clones that Entrez does not list
+    today = pd.concat([today, tenx[~tenx["id"].isin(today["id"])]]).drop_duplicates("id").assign(current=True)
+    old = pd.concat([retired[["name", "id"]], tenx[tenx["id"].isin(id_of.values())]]).assign(current=False)
+    table = pd.concat([today, old]).sort_values("name", ignore_index=True)
     ensembl = table["id"].str.removeprefix("ENSG").astype(np.uint64).to_numpy(np.uint32)
     return pd.DataFrame({"name": table["name"], "ensembl": ensembl, "current": table["current"].astype(bool)})
 

@@ -82,7 +82,7 @@ def _completed(genes: Genes, ensembl_from: str, symbol_from: str, where: str) ->
             where=where,
             do="put Ensembl ids into var['ensembl_id'], or symbols into var['symbol'] or the index",
         )
-    ensembl = np.array([e or id_of.get(s, "") for e, s in zip(genes.ensembl, genes.symbol, strict=True)], str)
+    ensembl = _with_ids(genes, id_of, symbol_of)
     symbol = np.array([s or symbol_of.get(e, "") for e, s in zip(ensembl, genes.symbol, strict=True)], str)
     place = {"index": "the index of var", "": "nowhere"}
     messages = [
@@ -96,6 +96,29 @@ def _completed(genes: Genes, ensembl_from: str, symbol_from: str, where: str) ->
         if left:
             messages.append(f"{left:,} {kind} are unknown.")
     return Genes(ensembl, symbol), messages
+
+
+def _with_ids(genes: Genes, id_of: dict[str, str], symbol_of: dict[str, str]) -> np.ndarray:
+    """Ensembl ids, looked up by symbol where missing.
+
+    A retired name whose gene already has a column was a gene of its own in the file's reference, and gets no id.
+    """
+    ensembl = genes.ensembl.astype(object)
+    retired: list[int] = []
+    for i in np.flatnonzero(genes.ensembl == ""):
+        name = str(genes.symbol[i])
+        found = id_of.get(name, "")
+        if symbol_of.get(found) == name:
+            ensembl[i] = found
+        elif found:
+            retired.append(i)
+    taken = set(ensembl)
+    for i in retired:
+        found = id_of[str(genes.symbol[i])]
+        if found not in taken:
+            ensembl[i] = found
+            taken.add(found)
+    return ensembl.astype(str)
 
 
 def _refuse_other_species(columns: dict[str, pd.Series], where: str) -> None:

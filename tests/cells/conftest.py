@@ -1,97 +1,45 @@
-"""A web server on this machine that misbehaves on request."""
+"""Small h5ad files of the true format, with cells of the demo or with a few made ones."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import anndata as ad
+import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
+
+DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
+SYMBOLS = (
+    "ISG15 CD3D CD3E MS4A1 LYZ NKG7 GNLY CD8A B2M ACTB GAPDH MALAT1 RPL3 RPS6 CD14 FCGR3A IFI6 IFIT1 MX1 CCL2".split()
+)
 
 
-class WebServer:
-    """Serves `files`; the next requests for a path meet the faults queued for it, one each."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.faults: dict[str, list[str]] = {}
-        self.ranges: list[tuple[str, str]] = []  # (path, Range header) of every GET
-        self.etag = '"v1"'
-        self.released = threading.Event()
-        handler = type("Handler", (_Handler,), {"server_state": self})
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def close(self) -> None:
-        self.released.set()
-        self.http.shutdown()
-        self.http.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_state: WebServer
-
-    def log_message(self, *_args: object) -> None:
-        pass
-
-    def answer(self, status: int, body: bytes = b"", *, announce: int | None = None, **headers: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if announce is None else announce))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-            self.wfile.flush()
-
-    def do_HEAD(self) -> None:
-        state = self.server_state
-        body = state.files.get(self.path)
-        self.answer(404) if body is None else self.answer(200, body, ETag=state.etag, X_Repo_Commit="a" * 40)
-
-    def do_GET(self) -> None:
-        state, path = self.server_state, self.path
-        wanted = self.headers.get("Range", "")
-        state.ranges.append((path, wanted))
-        fault = state.faults[path].pop(0) if state.faults.get(path) else ""
-        body = state.files.get(path, state.files.get(path.partition("?")[0]))
-        if fault.isdecimal():
-            return self.answer(int(fault), b"busy" if fault != "202" else b"", Retry_After="0")
-        if fault == "redirect":
-            return self.answer(302, Location=path)
-        if fault == "empty":
-            return self.answer(200)
-        if fault == "page":
-            return self.answer(200, b"<!DOCTYPE html><p>Log in first</p>", Content_Type="text/html; charset=utf-8")
-        if fault == "disguised page":
-            return self.answer(200, b"\n<!DOCTYPE html><p>Log in</p>", Content_Type="application/octet-stream")
-        if body is None:
-            return self.answer(404, b"nothing here")
-        if fault == "corrupt":
-            body = bytes([body[0] ^ 1]) + body[1:]
-        start, status, headers = 0, 200, {"ETag": state.etag}
-        unchanged = self.headers.get("If-Range", state.etag) == state.etag
-        if wanted and unchanged and fault != "no range":
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(body):
-                return self.answer(416)
-            status = 206
-            headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        piece = body[start:]
-        if fault in ("truncate", "stall"):
-            self.answer(status, piece[: len(piece) // 2], announce=len(piece), **headers)
-            if fault == "stall":
-                state.released.wait(10)
-            self.close_connection = True
-            return None
-        return self.answer(status, piece, **headers)
+@pytest.fixture(scope="session")
+def demo() -> ad.AnnData:
+    """Sixty real cells on all genes: every 67th of the demo."""
+    return ad.read_h5ad(DEMO / "pbmc_ifnb.h5ad")[::67].copy()
 
 
 @pytest.fixture
-def web() -> Iterator[WebServer]:
-    server = WebServer()
-    yield server
-    server.close()
+def small() -> ad.AnnData:
+    """Forty cells x twenty genes of Poisson counts, no cell or gene empty."""
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(2.0, (40, len(SYMBOLS))) + np.eye(40, len(SYMBOLS), dtype=int)
+    obs = pd.DataFrame(
+        {"cell_type": ["T", "B"] * 20, "condition": ["control"] * 20 + ["stimulated"] * 20},
+        index=[f"cell{i}" for i in range(40)],
+    )
+    return ad.AnnData(sp.csr_matrix(counts.astype(np.float32)), obs=obs, var=pd.DataFrame(index=SYMBOLS))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Write an AnnData and give its path."""
+
+    def save(adata: ad.AnnData, name: str = "cells.h5ad") -> Path:
+        adata.write_h5ad(tmp_path / name)
+        return tmp_path / name
+
+    return save
