@@ -5,10 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from biosae_utils.errors import BiosaeError
-from biosae_utils.models.dictionaries import read_dictionary
 from hypothesis import given
 from hypothesis import strategies as st
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.models.dictionaries import read_dictionary
 
 
 class Malice:

@@ -1,12 +1,13 @@
-"""Bins, ragged arrays and collapsed columns against values worked out by hand and against the written-out official rule."""
+"""Bins, ragged arrays and collapsed columns against hand-worked values and the written-out official rule."""
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from biosae_utils.errors import BiosaeError
-from biosae_utils.models.encoding import collapse, frame, join, ranks_to_bins, sort_within_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.models.encoding import collapse, frame, join, ranks_to_bins, sort_within_rows
 
 
 def official_bins(row, n_bins, draw):
