@@ -47,6 +47,16 @@ class GeneFiring:
     def __add__(self, other: GeneFiring) -> GeneFiring:
         return GeneFiring(self.sums + other.sums, self.counts + other.counts, self.positions + other.positions)
 
+    def minus(self, part: GeneFiring) -> GeneFiring:
+        """The same without a subset of its cells."""
+        counts = (self.counts - part.counts).tocsr()
+        counts.eliminate_zeros()
+        # (a - b) leaves rounding dust where nothing fires any more; the counts are exact and say where
+        sums = (self.sums - part.sums).multiply(counts > 0).tocsr()
+        sums.sort_indices()
+        counts.sort_indices()
+        return GeneFiring(sums, counts, self.positions - part.positions)
+
 
 def deal_cells(heldout: np.ndarray, n_blocks: int = N_BLOCKS, seed: int = 0) -> np.ndarray:
     """Block of each cell: training cells are dealt evenly to blocks 0 .. n_blocks - 1, held-out cells get n_blocks."""
@@ -89,6 +99,42 @@ def total(parts: list[GeneFiring]) -> GeneFiring:
     for part in parts[1:]:
         out = out + part
     return out
+
+
+def firing_table(training: GeneFiring, heldout: GeneFiring | None) -> pd.DataFrame:
+    """Both sets of cells as one long table, for the phases that follow.
+
+    Returns
+    -------
+    DataFrame
+        gene, latent, sum, count (training cells), sum_heldout, count_heldout; one row where a latent fires on a gene.
+    """
+    both = training if heldout is None else training + heldout
+    coo = both.counts.tocoo()
+    table = pd.DataFrame({"gene": coo.row.astype(np.int32), "latent": coo.col.astype(np.int32)})
+    key = coo.row.astype(np.int64) * both.counts.shape[1] + coo.col
+    for firing, suffix in ((training, ""), (heldout, "_heldout")):
+        for name, dtype in (("sum", np.float32), ("count", np.int32)):
+            column = np.zeros(len(table), dtype)
+            if firing is not None:
+                part = getattr(firing, f"{name}s").tocoo()
+                column[np.searchsorted(key, part.row.astype(np.int64) * part.shape[1] + part.col)] = part.data
+            table[name + suffix] = column
+    return table
+
+
+def firing_from_table(table: pd.DataFrame, genes: pd.DataFrame, d_sae: int) -> tuple[GeneFiring, GeneFiring]:
+    """Training and held-out firing from `firing_table` and the table of genes (n_positions, n_positions_heldout)."""
+    out = []
+    for suffix in ("", "_heldout"):
+        some = table[f"count{suffix}"].to_numpy() > 0
+        where = table["gene"].to_numpy()[some], table["latent"].to_numpy()[some]
+        sums, counts = (
+            sp.csr_matrix((table[f"{n}{suffix}"].to_numpy()[some].astype(t), where), shape=(len(genes), d_sae))
+            for n, t in (("sum", np.float64), ("count", np.int64))
+        )
+        out.append(GeneFiring(sums, counts, genes[f"n_positions{suffix}"].to_numpy()))
+    return out[0], out[1]
 
 
 def squares_by_block(store: CodeStore, block: np.ndarray) -> np.ndarray:
@@ -220,7 +266,14 @@ def rank_bins(rank: np.ndarray, n_bins: int = 20) -> np.ndarray:
 def feature_table(
     stats: LatentStats, n: int, gene_share: np.ndarray, rank_share: np.ndarray, top: pd.DataFrame, symbols: np.ndarray
 ) -> pd.DataFrame:
-    """One row a latent; ``mean`` is over firings, ``n_listed`` the length of the list, ``top_genes`` the list itself."""
+    """One row a latent: how often and how strongly it fires, its state, what explains it, and its top genes as text.
+
+    Returns
+    -------
+    DataFrame
+        latent, n_fired, frequency, mean (over firings), max, state, gene_share, rank_share, n_listed (length of its
+        list), top_genes.
+    """
     names = pd.Series(symbols[top["gene"]], index=top["latent"]).groupby(level=0).agg(", ".join)
     d_sae = len(stats.n_fired)
     return pd.DataFrame(

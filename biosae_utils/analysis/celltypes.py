@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -53,3 +55,73 @@ def auroc(means: sp.csr_matrix, labels: np.ndarray) -> pd.DataFrame:
         out[:, part] = member @ ranks - inside * (inside + 1) / 2
     use = pairs.ravel() > 0
     return pd.DataFrame((out[use] / pairs[use]).T, columns=groups[use])
+
+
+@dataclass(frozen=True)
+class GroupScores:
+    """What `best_latents` finds.
+
+    Attributes
+    ----------
+    all : DataFrame
+        column, group, latent, training, heldout: AUROC of every latent for every group in both sets of cells.
+    best : DataFrame
+        For each group the latent with the highest AUROC in training cells: column, group, latent, training, heldout,
+        low, high (bootstrap over held-out cells) and control (the same choice and score with permuted labels).
+    """
+
+    all: pd.DataFrame
+    best: pd.DataFrame
+
+
+def best_latents(
+    means: sp.csr_matrix, labels: pd.DataFrame, heldout: np.ndarray, *, n_bootstrap: int = 500, seed: int = 0
+) -> GroupScores:
+    """The latent that tells each group of cells apart best, chosen on training cells and scored on held-out cells.
+
+    Parameters
+    ----------
+    means : csr_matrix, shape (n_cells, d_sae)
+    labels : DataFrame, n_cells rows
+        One column per way of grouping cells.
+    heldout : ndarray of bool, shape (n_cells,)
+    """
+    rng = np.random.default_rng(seed)
+    both, best = [], []
+    for column in labels:
+        label = labels[column].astype(str).to_numpy()
+        train, test = auroc(means[~heldout], label[~heldout]), auroc(means[heldout], label[heldout])
+        shuffled = label.copy()
+        shuffled[~heldout], shuffled[heldout] = rng.permutation(label[~heldout]), rng.permutation(label[heldout])
+        null_train, null_test = auroc(means[~heldout], shuffled[~heldout]), auroc(means[heldout], shuffled[heldout])
+        for group in [g for g in train if g in test]:
+            latent, null_latent = int(train[group].argmax()), int(null_train[group].argmax())
+            values = means[heldout][:, [latent]].toarray().ravel()
+            low, high = _bootstrap(values, label[heldout] == group, n_bootstrap, rng)
+            scores = {"training": train[group][latent], "heldout": test[group][latent], "low": low, "high": high}
+            best.append(
+                {"column": column, "group": group, "latent": latent, **scores, "control": null_test[group][null_latent]}
+            )
+            both.append(
+                pd.DataFrame(
+                    {
+                        "column": column,
+                        "group": group,
+                        "latent": range(len(train)),
+                        "training": train[group],
+                        "heldout": test[group],
+                    }
+                )
+            )
+    return GroupScores(pd.concat(both, ignore_index=True), pd.DataFrame(best))
+
+
+def _bootstrap(values: np.ndarray, member: np.ndarray, n: int, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % interval of an AUROC over cells, members and others drawn anew separately."""
+    inside, outside = values[member], values[~member]
+    draws = np.empty(n)
+    for i in range(n):
+        a, b = rng.choice(inside, len(inside)), np.sort(rng.choice(outside, len(outside)))
+        below = np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")
+        draws[i] = below.mean() / (2 * len(b))
+    return float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975))
