@@ -131,7 +131,7 @@ def density_histogram(quality: Quality, n_bins: int = 40) -> tuple[np.ndarray, n
 @torch.inference_mode()
 def fidelity(
     model: FoundationModel,
-    saes: Mapping[int, TopKSAE],
+    saes: Mapping[int, Mapping[str, TopKSAE]],
     batches: Iterable[Batch],
     *,
     rate: float = 0.15,
@@ -145,8 +145,9 @@ def fidelity(
     Parameters
     ----------
     model : FoundationModel
-    saes : mapping of layer to TopKSAE
-        The mean that ablation writes is taken from the batches' own clean states at edited positions of that layer.
+    saes : mapping of layer to mapping of name to TopKSAE
+        All SAEs of a layer are spliced into the same masked cells, so that a control differs in the SAE alone. The mean
+        that ablation writes is that of the batch's own clean states at the edited positions.
     batches : iterable of Batch
         Of held-out cells.
     rate : float
@@ -156,7 +157,8 @@ def fidelity(
     Returns
     -------
     DataFrame
-        One row per (layer, where, cell): layer, where, cell, n (hidden genes), clean, spliced, ablated (mean losses).
+        One row per (layer, sae, where, cell): layer, sae, where, cell, n (hidden genes), and the mean losses clean,
+        spliced and ablated.
         ``where`` says what is edited: ``all`` gene positions, or only the ``visible`` ones (the context that later
         blocks read; undefined at the last layer, which nothing reads, and left out there).
     """
@@ -178,23 +180,22 @@ def fidelity(
             loss = model.loss(final, masked, positions).float().cpu().numpy()
             return np.bincount(owner, loss, minlength=len(count)) / count
 
+        def edited_loss(layer: int, where: Tensor, new: Tensor, states=states, masked=masked) -> np.ndarray:
+            edit = states[layer].clone()
+            edit[where] = new.to(edit.dtype)
+            return mean_loss(model.resume(edit, layer, masked))
+
         clean = mean_loss(states[last])
-        for layer, sae in saes.items():
+        for layer, named in saes.items():
             for where, edited in (("all", batch.is_gene), ("visible", batch.is_gene & ~hidden_gene)):
                 if where == "visible" and layer == last:
                     continue
-                state = states[layer]
-                vectors = state[edited]
-                losses = {}
-                for name, new in (("spliced", sae(vectors.float())), ("ablated", vectors.float().mean(0))):
-                    edit = state.clone()
-                    edit[edited] = new.to(state.dtype)
-                    losses[name] = mean_loss(model.resume(edit, layer, masked))
-                rows.append(
-                    pd.DataFrame(
-                        {"layer": layer, "where": where, "cell": batch.cells, "n": count, "clean": clean, **losses}
-                    )
-                )
+                vectors = states[layer][edited].float()
+                ablated = edited_loss(layer, edited, vectors.mean(0))
+                for name, sae in named.items():
+                    columns = {"layer": layer, "sae": name, "where": where, "cell": batch.cells, "n": count}
+                    losses = {"clean": clean, "spliced": edited_loss(layer, edited, sae(vectors)), "ablated": ablated}
+                    rows.append(pd.DataFrame({**columns, **losses}))
     return pd.concat(rows, ignore_index=True)
 
 

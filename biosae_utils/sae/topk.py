@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.sparse_ops import Pattern, SparseDots, SparseSums, choose_latents, top_k
 
+_CANDIDATES = 8  # a latent that bf16 misplaces by more than this many ranks would be missed; none was seen
+
 Kind = Literal["topk", "batchtopk", "matryoshka"]
 
 
@@ -109,8 +111,7 @@ class TopKSAE(nn.Module):
         """
         xc = self._centred(x)
         if xc.device.type == "cpu":
-            with torch.no_grad():
-                indices = choose_latents(xc, self.W_enc.t(), self.b_enc, self.width)
+            indices = self._choose(xc)
             pre = SparseDots.apply(xc, self.W_enc.t(), Pattern.of(indices, self.d_sae)) + self.b_enc[indices]
         else:
             dense = torch.addmm(self.b_enc, xc, self.W_enc)
@@ -149,6 +150,19 @@ class TopKSAE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of each vector, shape (n, d_in)."""
         return self.decode(*self.encode(x))
+
+    @torch.no_grad()
+    def _choose(self, xc: Tensor) -> Tensor:
+        """Active latents of each row on the CPU, (n, width).
+
+        Training takes the choice made in low precision. Afterwards a few more candidates are compared by their exact
+        pre-activations, so that the code is that of the float32 product (and of every other implementation).
+        """
+        if self.training or xc.dtype == torch.float64:
+            return choose_latents(xc, self.W_enc.t(), self.b_enc, self.width)
+        candidates = choose_latents(xc, self.W_enc.t(), self.b_enc, min(self.width + _CANDIDATES, self.d_sae))
+        exact = Pattern(candidates, self.d_sae).dots(xc, self.W_enc.t()) + self.b_enc[candidates]
+        return candidates.gather(1, exact.topk(self.width, dim=1, sorted=False).indices)
 
     # ---- upkeep ----------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -15,7 +15,17 @@ from torch import Tensor
 from biosae_utils.sae.loop import progress
 from biosae_utils.sae.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
 
-__all__ = ["SAETrainer", "TrainConfig", "TrainResult", "input_moments", "shuffled_batches", "train_layers", "train_one"]
+__all__ = [
+    "Job",
+    "SAETrainer",
+    "TrainConfig",
+    "TrainResult",
+    "input_moments",
+    "shuffled_batches",
+    "train_layers",
+    "train_many",
+    "train_one",
+]
 
 Sample = np.ndarray | Tensor
 
@@ -84,6 +94,38 @@ def train_one(
     return trainer.result(time.perf_counter() - begin)
 
 
+@dataclass(frozen=True)
+class Job:
+    """One SAE to train: its sample (n, d_in), its config, and the name that errors say."""
+
+    sample: Sample
+    config: TrainConfig
+    name: str = ""
+
+
+def train_many(jobs: Sequence[Job], *, device: torch.device | str = "cpu") -> list[TrainResult]:
+    """Train several SAEs, each as `train_one` would.
+
+    On a CPU each has one thread to itself and as many run at once as torch has threads: small matrices gain more from
+    that than from two threads on each of them. Results do not depend on how many run side by side.
+    """
+    device = torch.device(device)
+    on_cpu = device.type == "cpu"
+    threads = torch.get_num_threads()
+    bar, advance = progress("training SAEs", sum(job.config.steps for job in jobs), unit="steps")
+
+    def train(job: Job) -> TrainResult:
+        if on_cpu:
+            torch.set_num_threads(1)
+        return train_one(job.sample, job.config, device=device, name=job.name, advance=advance)
+
+    try:
+        with bar, ThreadPoolExecutor(max(1, min(threads, len(jobs))) if on_cpu else 1) as pool:
+            return list(pool.map(train, jobs))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def train_layers(
     samples: Mapping[int, Sample],
     config: TrainConfig,
@@ -93,42 +135,28 @@ def train_layers(
 ) -> dict[int, list[TrainResult]]:
     """Train `n_seeds` SAEs (seeds ``config.seed``, ``config.seed + 1`` ...) for every layer.
 
-    On CUDA all of them are one stacked parameter (`biosae_utils.sae.stacked`). On a CPU each has one thread to
-    itself and as many run at once as torch has threads: small matrices gain more from that than from two threads on
-    each of them. Results do not depend on the number of threads that run side by side.
-
     Parameters
     ----------
     samples : mapping of layer to array (n, d_in)
         Arrays may be memory maps of any float type.
+    config : TrainConfig
+    n_seeds : int
+    device : torch.device or str
+        On CUDA all SAEs are one stacked parameter (`biosae_utils.sae.stacked`), elsewhere see `train_many`.
 
     Returns
     -------
     dict of layer to list of TrainResult, in order of seeds
     """
-    device = torch.device(device)
-    if device.type == "cuda" and config.kind == "topk" and not config.freeze_decoder:
+    if torch.device(device).type == "cuda" and config.kind == "topk" and not config.freeze_decoder:
         from biosae_utils.sae.stacked import train_stacked
 
         return train_stacked(samples, config, n_seeds=n_seeds, device=device)
-    jobs = [(layer, config.seed + i) for layer in samples for i in range(n_seeds)]
-    threads = torch.get_num_threads()
-    workers = max(1, min(threads, len(jobs))) if device.type == "cpu" else 1
-    bar, advance = progress("training SAEs", len(jobs) * config.steps, unit="steps")
-
-    def train(job: tuple[int, int]) -> TrainResult:
-        layer, seed = job
-        if device.type == "cpu":
-            torch.set_num_threads(1)
-        own = replace(config, seed=seed)
-        return train_one(samples[layer], own, device=device, name=f"layer {layer}, seed {seed}", advance=advance)
-
-    try:
-        with bar, ThreadPoolExecutor(workers) as pool:
-            done = list(pool.map(train, jobs))
-    finally:
-        torch.set_num_threads(threads)
-    out: dict[int, list[TrainResult]] = {layer: [] for layer in samples}
-    for (layer, _), result in zip(jobs, done, strict=True):
-        out[layer].append(result)
-    return out
+    seeds = range(config.seed, config.seed + n_seeds)
+    jobs = [
+        Job(sample, replace(config, seed=seed), f"layer {layer}, seed {seed}")
+        for layer, sample in samples.items()
+        for seed in seeds
+    ]
+    done = iter(train_many(jobs, device=device))
+    return {layer: [next(done) for _ in seeds] for layer in samples}
