@@ -105,6 +105,14 @@ def test_constraints_pin_everything_that_is_installed_with_us():
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", v) for v in pins.values()), "exact versions without a local suffix"
 
 
+def test_an_installed_package_has_its_data_files():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    patterns = settings["*"]
+    data = [p for p in (ROOT / "biosae_utils").rglob("*.*") if p.suffix not in (".py", ".pyc")]
+    assert {"sources.yaml"} <= {p.name for p in data}
+    assert [str(p) for p in data if not any(p.match(pattern) for pattern in patterns)] == []
+
+
 def test_conda_environment_equals_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))

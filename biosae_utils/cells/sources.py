@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -83,5 +84,7 @@ def find(name: str, sources: dict[str, Source] | None = None) -> Source:
     """The source called `name`; an unknown name is refused with the names that exist."""
     sources = shipped_sources() if sources is None else sources
     if name not in sources:
-        raise BiosaeError(f"There is nothing called {name!r} to fetch", do=f"choose from {', '.join(sources)}")
+        near = difflib.get_close_matches(name, sources, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise BiosaeError(f"There is nothing called {name!r} to fetch", do=f"{hint}choose from {', '.join(sources)}")
     return sources[name]

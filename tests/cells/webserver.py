@@ -18,6 +18,7 @@ class WebServer:
         handler = type("Handler", (_Handler,), {"server_state": self})
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None  # clients that hang up are part of the tests
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
