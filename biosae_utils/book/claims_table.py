@@ -55,6 +55,44 @@ def claims_html(claims: Sequence[dict[str, Any]], *, where: bool = False, captio
         if where:
             cells.append(html.escape(page_name(c)))
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return _table(head, rows, caption)
+
+
+def summary_html(claims: Sequence[dict[str, Any]]) -> str:
+    """One row per kind of claim: on how many pages it was tested and held, and the range of values and controls."""
+    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for claim in claims:
+        kinds.setdefault((claim["phase"], claim["id"]), []).append(claim)
+    rows = []
+    for (phase, _), group in sorted(kinds.items(), key=lambda item: item[0][0]):
+        tested = [c for c in group if c["verdict"] != "not_tested"]
+        held = sum(c["verdict"] == "supported" for c in tested)
+        state = "not_tested" if not tested else "supported" if held == len(tested) else "not_supported"
+        text = f"{held} of {len(tested)}" if tested else VERDICTS["not_tested"]
+        kind = next((c["control_kind"] for c in tested), "")
+        cells = [
+            html.escape(group[0]["title"]),
+            f'<span class="biosae-verdict {state}">{text}</span>',
+            html.escape(_span([c["value"] for c in tested], group[0]["unit"])),
+            html.escape(_span([c["control"] for c in tested], group[0]["unit"]))
+            + (f"<br><small>{html.escape(kind)}</small>" if kind else ""),
+            html.escape(phase),
+        ]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    head = ["Claim", "Held on pages", "Value, lowest to highest", "Control", "Phase"]
+    return _table(head, rows, "What this run found, claim by claim")
+
+
+def _span(values: list[float | None], unit: str) -> str:
+    """Lowest to highest value."""
+    known = sorted(v for v in values if v is not None)
+    if not known:
+        return "–"
+    low, high = number(known[0], unit), number(known[-1], unit)
+    return low if low == high else f"{low} to {high}"
+
+
+def _table(head: list[str], rows: list[str], caption: str) -> str:
     header = "".join(f'<th scope="col">{h}</th>' for h in head)
     return (
         f'<div class="biosae-claims" tabindex="0" role="region" aria-label="{html.escape(caption, quote=True)}"><table>'

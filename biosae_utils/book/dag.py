@@ -10,7 +10,7 @@ from pathlib import Path
 
 from biosae_utils.book.paths import notebook
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, RunConfig, scope
+from biosae_utils.params import PHASES, PageParams, RunConfig, scope
 
 Node = tuple[str, str | None, int | None]
 """A page: (phase, model, layer)."""
@@ -41,6 +41,11 @@ RESOURCES: dict[str, Resources] = {
     "01_extract": Resources(threads=2, mem_mb=4_000, runtime=240, gpu=1),
     "02_sae": Resources(threads=2, mem_mb=4_000, runtime=240, gpu=1),
 }
+
+
+def resources(phase: str) -> Resources:
+    """What one job of `phase` takes."""
+    return RESOURCES.get(phase, Resources())
 
 
 def reads(phase: str) -> tuple[str, ...]:
@@ -111,6 +116,16 @@ def sources(phase: str, *, root: Path | str = ".") -> list[Path]:
             modules.add(name)
             todo += sorted(_imports(PACKAGE / name) - modules)
     return [start, *[PACKAGE / m for m in sorted(modules) if m not in NOT_TRACKED]]
+
+
+def data_files(params: PageParams) -> list[Path]:
+    """Files from outside that a page reads by the names in its parameters: cells, gene sets, checkpoints."""
+    found = []
+    for name in ("path", "data", "genesets", "source"):
+        value = getattr(params, name, None)
+        if value and (path := Path(value)).exists():
+            found += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    return found
 
 
 @cache

@@ -16,6 +16,7 @@ from biosae_utils.errors import BiosaeError
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
+    from plotly.graph_objects.layout import Template
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F")
 """Categorical colours; the last one, grey, stands for controls."""
@@ -28,27 +29,33 @@ TABLE_MIME = "application/vnd.biosae.table+json"
 MAX_ROWS = 5_000
 
 
+def template() -> Template:
+    """The "biosae" template; the book ships it once, in the page's head, instead of with every figure."""
+    from plotly.graph_objects import layout
+
+    axis = {"gridcolor": "rgba(127,127,127,.25)", "zerolinecolor": "rgba(127,127,127,.5)", "automargin": True}
+    return layout.Template(
+        layout={
+            "colorway": OKABE_ITO,
+            "colorscale": {"sequential": "Cividis", "sequentialminus": "Cividis_r", "diverging": "PuOr"},
+            "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "margin": {"l": 60, "r": 20, "t": 50, "b": 55},
+            "xaxis": axis,
+            "yaxis": axis,
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+            "hoverlabel": {"align": "left"},
+        }
+    )
+
+
 def use_template() -> None:
     """Make "biosae" the default Plotly template and store figures as JSON only."""
-    import plotly.graph_objects as go
     import plotly.io as pio
 
     if "biosae" not in pio.templates:
-        axis = {"gridcolor": "rgba(127,127,127,.25)", "zerolinecolor": "rgba(127,127,127,.5)", "automargin": True}
-        pio.templates["biosae"] = go.layout.Template(
-            layout={
-                "colorway": OKABE_ITO,
-                "colorscale": {"sequential": "Cividis", "sequentialminus": "Cividis_r", "diverging": "PuOr"},
-                "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14},
-                "paper_bgcolor": "rgba(0,0,0,0)",
-                "plot_bgcolor": "rgba(0,0,0,0)",
-                "margin": {"l": 60, "r": 20, "t": 50, "b": 55},
-                "xaxis": axis,
-                "yaxis": axis,
-                "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-                "hoverlabel": {"align": "left"},
-            }
-        )
+        pio.templates["biosae"] = template()
     pio.templates.default = "biosae"
     pio.renderers.default = "plotly_mimetype"
 
@@ -79,7 +86,7 @@ def figure_bundle(fig: Figure, *, name: str, alt: str, caption: str) -> dict[str
         raise BiosaeError("A figure is empty", where=f"figure {name}", do="say in prose that there is nothing to show")
     fig.update_layout(meta={"name": name, "alt": alt.strip(), "caption": caption.strip()})
     content = json.loads(fig.to_json())
-    content["layout"].pop("template", None)  # the same on every figure; shipped once, in biosae.js
+    content["layout"].pop("template", None)  # the same on every figure; the book ships it once
     return {PLOTLY_MIME: content, "text/plain": f"[figure] {alt.strip()}"}
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from biosae_utils import store
 from biosae_utils.book import manifest
-from biosae_utils.book.dag import RESOURCES, Resources
+from biosae_utils.book.dag import resources
 from biosae_utils.book.page import default_command
 from biosae_utils.book.paths import log_path, notebook
 from biosae_utils.errors import BiosaeError
@@ -63,7 +63,7 @@ def run_phase(
 
     values: PageParams = checked(PHASES[phase], params, where=f"parameters of {phase}")
     where = (values.run, phase, getattr(values, "model", None), getattr(values, "layer", None))
-    resources = RESOURCES.get(phase, Resources())
+    takes = resources(phase)
     source = notebook(phase)
     if not source.is_file():
         raise BiosaeError("The notebook is missing", where=str(source), do="run from the root of the project")
@@ -74,20 +74,21 @@ def run_phase(
         "BIOSAE_RUNNER": str(os.getpid()),
         "BIOSAE_COMMAND": command(phase, values, config),
         "IPYTHONDIR": str(Path(tempfile.gettempdir()) / f"biosae-ipython-{os.getuid()}"),
-        **{f"{name}_NUM_THREADS": str(threads or resources.threads) for name in THREAD_VARIABLES},
+        **{f"{name}_NUM_THREADS": str(threads or takes.threads) for name in THREAD_VARIABLES},
     }
     try:
         text = fill(jupytext.read(source), dumped)
         with ExitStack() as stack:
-            if resources.gpu:
+            if takes.gpu:
                 environment |= stack.enter_context(device_slot())
-            executed = execute(text, dumped, environment, logs, timeout or resources.runtime * 60)
+            executed = execute(text, dumped, environment, logs, timeout or takes.runtime * 60)
         from biosae_utils.book.dress import clean, dress
 
         page = dress(clean(executed), phase, values, Path(out))
         write_notebook(page, Path(out))
-    except (BiosaeError, OSError) as e:
-        message = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+    except Exception as e:
+        text = re.sub(r"\s+", " ", str(e)).strip()
+        message = text if isinstance(e, BiosaeError) else f"{type(e).__name__}: {text}"
         store.write_json(
             logs.with_suffix(".error.json"),
             {"phase": phase, "model": where[2], "layer": where[3], "message": message, "params": dumped,
@@ -132,9 +133,10 @@ def execute(nb: Any, params: dict[str, Any], environment: dict[str, str], logs: 
     from papermill.exceptions import PapermillExecutionError
 
     class LocalKernel(AsyncKernelManager):
-        """Kernel on Unix sockets: no port to collide with another job's."""
+        """Kernel on Unix sockets in a folder of its own: no port to collide with another job's."""
 
-        transport = "ipc"
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(transport="ipc", ip=str(Path(os.environ["JUPYTER_RUNTIME_DIR"]) / "socket"), **kwargs)
 
     partial = logs.with_suffix(".partial.ipynb")
     with (
@@ -144,7 +146,7 @@ def execute(nb: Any, params: dict[str, Any], environment: dict[str, str], logs: 
         try:
             papermill.execute_notebook(
                 nb, str(partial), parameters=params, kernel_name="python3", language="python", progress_bar=False,
-                start_timeout=300, execution_timeout=timeout, kernel_manager_class=LocalKernel,
+                start_timeout=120, execution_timeout=timeout, kernel_manager_class=LocalKernel,
             )  # fmt: skip
         except PapermillExecutionError as e:
             os.replace(partial, logs.with_suffix(".failed.ipynb"))
@@ -252,6 +254,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=int, default=0, help="seconds a cell may take")
     args = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    name = args.out_notebook.with_suffix("").as_posix().removeprefix("book/executed/")
+    started = time.time()
     lock = live_and_die_with_driver()
     try:
         run_phase(
@@ -263,10 +267,11 @@ def main(argv: list[str] | None = None) -> int:
             timeout=args.timeout,
         )
     except (BiosaeError, json.JSONDecodeError) as e:
-        print(f"FAILED {args.out_notebook.with_suffix('')}: {e}", file=sys.stderr)
+        print(f"FAILED {name}: {e}", file=sys.stderr)
         return 1
     finally:
         lock.close()
+    print(f"  {name}: {time.time() - started:.0f} s", flush=True)
     return 0
 
 

@@ -1,8 +1,6 @@
-# The rendered book. `book.json` says which book was rendered where, and is written last.
+# The rendered book. Pages and prose in, `index.html` (written last) out.
 
-from pathlib import Path
-
-from biosae_utils.book.site import prose
+from biosae_utils.book.site import html_dir, prose
 
 
 rule book:
@@ -10,11 +8,11 @@ rule book:
         pages=rules.pages.input,
         prose=[str(path) for path in prose()],
     output:
-        f"results/{RUN.run}/book.json",
+        str(html_dir(RUN.run) / "index.html"),
     params:
         run_config=shlex.quote(RUN_CONFIG),
-        pages=lambda wildcards: [list(page) for page in RUN.pages()],
+        pages=json.dumps(RUN.pages()),
     log:
         f"logs/{RUN.run}/book.log",
     shell:
-        "python -m biosae_utils.book.site --config {params.run_config} > {log} 2>&1 || {{ tail -n 20 {log} >&2; exit 1; }}"
+        "python -m biosae_utils.book.site --config {params.run_config} 2> {log} || {{ tail -n 20 {log} >&2; exit 1; }}"

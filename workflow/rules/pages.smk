@@ -4,7 +4,7 @@
 import json
 import shlex
 
-from biosae_utils.book.dag import Resources, RESOURCES, needs, sources
+from biosae_utils.book import dag
 from biosae_utils.book.paths import page_path, phase_dir
 
 
@@ -18,11 +18,15 @@ def manifest_of(page):
 
 
 def upstream(wildcards):
-    return [manifest_of(page) for page in needs(RUN, node(wildcards))]
+    return [manifest_of(page) for page in dag.needs(RUN, node(wildcards))]
 
 
 def code(wildcards):
-    return [str(path) for path in sources(wildcards.phase)]
+    return [str(path) for path in dag.sources(wildcards.phase)]
+
+
+def data(wildcards):
+    return [str(path) for path in dag.data_files(RUN.phase_params(*node(wildcards)))]
 
 
 def as_json(wildcards):
@@ -31,7 +35,7 @@ def as_json(wildcards):
 
 
 def takes(what):
-    return lambda wildcards: getattr(RESOURCES.get(wildcards.phase, Resources()), what)
+    return lambda wildcards: getattr(dag.resources(wildcards.phase), what)
 
 
 def folder(scope):
@@ -41,7 +45,7 @@ def folder(scope):
 
 JOB = (
     "python -m biosae_utils.book.run_phase {wildcards.phase} --params {params.json} --out-notebook {output.page}"
-    f" --config {shlex.quote(RUN_CONFIG)}" + " --threads {threads} > {log} 2>&1 || {{ tail -n 5 {log} >&2; exit 1; }}"
+    f" --config {shlex.quote(RUN_CONFIG)}" + " --threads {threads} 2> {log} || {{ tail -n 1 {log} >&2; exit 1; }}"
 )
 SCOPES = {"layer": "{model}/layer_{layer}/", "model": "{model}/", "run": ""}
 
@@ -54,6 +58,7 @@ for name, scope_folder in SCOPES.items():
         input:
             upstream=upstream,
             code=code,
+            data=data,
         output:
             manifest=folder(scope_folder)[0] + "{phase}/manifest.json",
             page=folder(scope_folder)[1] + "{phase}.ipynb",

@@ -1,0 +1,253 @@
+"""One command from a config (or someone's h5ad) to the rendered book: check, unlock what a kill left, run, render.
+
+    python -m biosae_utils.book.build --config config/demo.yaml --cores 2 [--data my.h5ad] [--keep-going]
+
+Snakemake decides what has to run. This driver makes sure that one build runs at a time in a project, that the jobs of a
+build that was killed are gone before the next one starts, and that what it says can be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+import yaml
+
+from biosae_utils.book.run_phase import JOBS_LOCK
+from biosae_utils.book.site import html_dir, render
+from biosae_utils.errors import BiosaeError
+from biosae_utils.params import RunConfig
+from biosae_utils.store import atomic_path
+
+DRIVER_LOCK = JOBS_LOCK.parent / "biosae-driver.lock"
+TELLS = re.compile(r"^FAILED |WARNING: |ERROR: |BiosaeError")
+"""Lines of Snakemake and of failed jobs that a user has to see."""
+
+WAIT_S = 20
+"""How long to wait for the jobs of a killed build to notice and end (seconds)."""
+
+
+def build(
+    config_path: str, *, cores: int, profile: str = "", gpus: int | None = None, keep_going: bool = False
+) -> Path:
+    """Run what is missing or stale of a run and render its book.
+
+    Parameters
+    ----------
+    config_path : str
+    cores : int
+        Jobs and threads in all.
+    profile : str, optional
+        Name of a folder below workflow/profiles, or a path.
+    gpus : int, optional
+        Device slots; as many as there are by default. Without a GPU, jobs that could use one are not limited.
+    keep_going : bool
+        Compute and render what can be, with a page that says so for the rest.
+
+    Returns
+    -------
+    Path
+        ``index.html`` of the book.
+    """
+    config = RunConfig.load(config_path)
+    index = html_dir(config.run) / "index.html"
+    print(f"Run {config.run}: {len(config.pages())} pages of {len(config.models)} models, {cores} cores", flush=True)
+    with _only_build() as lock:
+        snakemake = _snakemake(config_path, cores, profile, gpus)
+        before = index.stat().st_mtime_ns if index.is_file() else None
+        code = _run(
+            [*snakemake, *(["--keep-going"] if keep_going else [])], lock, Path("logs", config.run, "snakemake.log")
+        )
+        if code and keep_going:
+            return render(config, config_path=config_path, allow_missing=True)
+        if code:
+            raise BiosaeError(
+                "The build stopped", where=f"logs/{config.run}",
+                do="see `biosae status` for the page and the reason; `--keep-going` renders the rest",
+            )  # fmt: skip
+    if before is not None and index.stat().st_mtime_ns == before:
+        print("Nothing to be done: every page is up to date.")
+    print(f"The book is {index}. Open it, or run `make serve`.")
+    return index
+
+
+def _snakemake(config_path: str, cores: int, profile: str, gpus: int | None) -> list[str]:
+    """Command line of Snakemake."""
+    known = Path("workflow", "profiles", profile or "local")
+    folder = known if known.is_dir() else Path(profile)
+    if not (folder / "config.yaml").is_file():
+        names = sorted(p.name for p in Path("workflow", "profiles").iterdir())
+        raise BiosaeError(
+            f"No profile called {profile!r}", do=f"use one of {', '.join(names)}, or a folder with config.yaml"
+        )
+    slots = _gpus() if gpus is None else gpus
+    os.environ["BIOSAE_GPUS"] = str(slots)
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", str(folder)]
+    command += [
+        "--config",
+        f"run_config={config_path}",
+        "--cores",
+        str(cores),
+        "--quiet",
+        "progress",
+        "rules",
+        "host",
+        "reason",
+    ]
+    return [*command, *(["--resources", f"gpu={slots}"] if slots else [])]
+
+
+def _gpus() -> int:
+    """NVIDIA devices that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([d for d in visible.split(",") if d.strip() and d.strip() != "-1"])
+    return len([p for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()])
+
+
+def _run(command: list[str], lock: IO[str], log: Path) -> int:
+    """Run Snakemake with this process as the driver of its jobs; returns its exit code.
+
+    What Snakemake says goes to `log`; of it, the terminal gets what failed and why. Jobs print a line each.
+    """
+    environment = {**os.environ, "BIOSAE_DRIVER": f"{os.uname().nodename}:{os.getpid()}"}
+    # jobs are called `python`: it has to be this one
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    with (
+        open(log, "w") as copy,
+        subprocess.Popen(
+            command, env=environment, pass_fds=[lock.fileno()], stderr=subprocess.PIPE, text=True
+        ) as child,
+    ):
+        try:
+            for line in child.stderr or ():
+                copy.write(line)
+                copy.flush()
+                lines.append(line)
+                if TELLS.search(line):
+                    print(line, end="", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print("Interrupted: waiting for running jobs to end", file=sys.stderr)  # Snakemake got the signal too
+    if child.returncode and not any(TELLS.search(line) for line in lines):
+        print("".join(lines[-15:]), end="", file=sys.stderr)
+    return child.returncode
+
+
+class _only_build:
+    """Hold the project for one build; clear the locks of a build that was killed, once nothing of it lives."""
+
+    def __enter__(self) -> IO[str]:
+        DRIVER_LOCK.parent.mkdir(exist_ok=True)
+        self.handle = open(DRIVER_LOCK, "a+")
+        _wait_for(self.handle, "Another build is running in this project")
+        with open(JOBS_LOCK, "a+") as jobs:
+            _wait_for(jobs, "Jobs of another build are still running in this project")
+        stale = list(Path(".snakemake", "locks").glob("*")) if Path(".snakemake", "locks").is_dir() else []
+        if stale:
+            if alive := _foreign():
+                raise BiosaeError(
+                    f"Snakemake is running in this project (process {alive})", do="wait for it, or end it"
+                )
+            print(
+                "A build was interrupted here and nothing of it is alive: resuming; finished pages are kept.",
+                flush=True,
+            )
+            shutil.rmtree(Path(".snakemake", "locks"))
+        return self.handle
+
+    def __exit__(self, *_: object) -> None:
+        self.handle.close()
+
+
+def _wait_for(handle: IO[str], message: str) -> None:
+    """Take an exclusive lock, waiting a little for processes that are about to end."""
+    deadline, said = time.time() + WAIT_S, False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.time() > deadline:
+                raise BiosaeError(message, where=str(Path.cwd()), do="wait for it, or end it") from None
+            if not said:
+                print(f"{message}; waiting up to {WAIT_S} s for it to end", flush=True)
+                said = True
+            time.sleep(0.5)
+
+
+def _foreign() -> int | None:
+    """Process id of a Snakemake that somebody started in this folder without this driver."""
+    here = Path.cwd()
+    for process in psutil.process_iter(["cmdline", "cwd", "pid"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "snakemake" in line and process.info["cwd"] == str(here) and process.pid != os.getpid():
+            return process.pid
+    return None
+
+
+# ---- somebody else's cells ------------------------------------------------------------------------------------------
+
+
+def config_for(data: str, base: str) -> str:
+    """Config of a run on `data`, derived from `base`; written to ``results/<run>/config.yaml``.
+
+    The run is named after the file. Columns that hold cell type, condition and donor are guessed from the file and
+    printed; the config may be edited and passed as ``CONFIG``.
+    """
+    path = Path(data)
+    if not path.is_file():
+        raise BiosaeError("There is no such file", where=data, do="pass an h5ad file: make book DATA=my.h5ad")
+    from biosae_utils.cells.data import guess_columns
+
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "cells"
+    raw: dict[str, Any] = yaml.safe_load(Path(base).read_text())
+    if name == raw["run"]:
+        name += "-data"
+    columns = guess_columns(path)
+    raw |= {"run": name, "title": f"What single-cell foundation models know: {path.name}"}
+    raw["data"] = {**raw["data"], "path": str(path), **columns}
+    target = Path(raw.get("results", "results"), name, "config.yaml")
+    text = f"# Derived from {base} for {path.name}. Edit it and run: make book CONFIG={target}\n"
+    text += yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+    if not target.is_file() or target.read_text() != text:
+        with atomic_path(target) as tmp:
+            tmp.write_text(text)
+    guessed = ", ".join(f"{k} = {v}" for k, v in columns.items())
+    print(f"{path.name}: run {name}, config {target}; columns: {guessed}")
+    return str(target)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m biosae_utils.book.build", description="Run and render a book.")
+    parser.add_argument("--config", default="config/demo.yaml")
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--data", default="", help="h5ad file to run instead of the config's")
+    parser.add_argument("--profile", default="", help="folder below workflow/profiles: local or slurm")
+    parser.add_argument("--gpus", type=int, default=None, help="device slots")
+    parser.add_argument("--keep-going", action="store_true", help="render what can be computed")
+    args = parser.parse_args(argv)
+    started = time.time()
+    try:
+        config = config_for(args.data, args.config) if args.data else args.config
+        build(config, cores=args.cores, profile=args.profile, gpus=args.gpus, keep_going=args.keep_going)
+    except BiosaeError as e:
+        print(f"FAILED: {e}", file=sys.stderr)
+        return 1
+    print(f"{time.time() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

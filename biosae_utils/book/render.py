@@ -1,0 +1,145 @@
+"""What Sphinx has to know: figures and tables drawn offline, claims gathered, pages linked to their siblings."""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from myst_nb.core.render import MimeData, MimeRenderPlugin
+
+from biosae_utils.book.claims_table import claims_html, summary_html
+from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, template
+from biosae_utils.book.status import collect_claims
+from biosae_utils.book.switcher import switcher_html
+
+
+def _json_script(content: Any) -> str:
+    """JSON in a script tag; no text in it can end the tag."""
+    payload = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json">{payload}</script>'
+
+
+def figure_html(content: dict[str, Any]) -> str:
+    """A figure: an empty box with alternative text, its data, and the caption that says how to read it."""
+    content = {k: content[k] for k in ("data", "layout", "frames") if content.get(k)}
+    layout = content.setdefault("layout", {})
+    about = layout.get("meta") or {}
+    alt = html.escape(about.get("alt", ""), quote=True)
+    caption = html.escape(about.get("caption", ""))
+    height = int(layout.get("height") or 450)
+    return (
+        f'<figure class="biosae-figure" data-name="{html.escape(str(about.get("name", "")), quote=True)}">'
+        f'<div class="biosae-plotly" role="img" aria-label="{alt}" style="min-height:{height}px">'
+        f"<noscript>{alt}</noscript></div>{_json_script(content)}"
+        f"<figcaption><strong>How to read it.</strong> {caption}</figcaption></figure>"
+    )
+
+
+def table_html(content: dict[str, Any]) -> str:
+    """A searchable table: empty, with its data; says so when rows were left out."""
+    caption, shown, total = html.escape(content["caption"]), len(content["data"]), content["n_rows"]
+    note = (
+        f'<p class="biosae-table-note">The first {shown:,} of {total:,} rows; all are in the download.</p>'
+        if shown < total
+        else ""
+    )
+    return (
+        f'<div class="biosae-table" data-name="{html.escape(content["name"], quote=True)}">'
+        f'<table class="display compact" style="width:100%"><caption>{caption}</caption></table>'
+        f"{_json_script(content)}{note}</div>"
+    )
+
+
+class _Renderer(MimeRenderPlugin):
+    mime = ""
+
+    @classmethod
+    def handle(cls, data: MimeData, inline: bool, draw: Any) -> list[nodes.Element] | None:
+        if inline or data.mime_type != cls.mime:
+            return None
+        content = data.content if isinstance(data.content, dict) else json.loads(data.content)
+        return [nodes.raw(text=draw(content), format="html", classes=["output"])]
+
+
+class PlotlyRenderer(_Renderer):
+    """``application/vnd.plotly.v1+json`` as a figure; registered as a MyST-NB plug-in in pyproject.toml."""
+
+    mime = PLOTLY_MIME
+    mime_priority_overrides: ClassVar = [("html", PLOTLY_MIME, 1)]
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: MimeData, inline: bool) -> list[nodes.Element] | None:
+        return PlotlyRenderer.handle(data, inline, figure_html)
+
+
+class TableRenderer(_Renderer):
+    """``application/vnd.biosae.table+json`` as a searchable table; registered in pyproject.toml."""
+
+    mime = TABLE_MIME
+    mime_priority_overrides: ClassVar = [("html", TABLE_MIME, 1)]
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: MimeData, inline: bool) -> list[nodes.Element] | None:
+        return TableRenderer.handle(data, inline, table_html)
+
+
+class ClaimsDirective(Directive):
+    """``{biosae-claims}``: the run's claims; ``:summary:`` gives one row per kind, ``:verdict:`` picks one verdict."""
+
+    option_spec: ClassVar = {"summary": directives.flag, "verdict": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        claims = collect_claims(env.config.biosae_run, results=env.config.biosae_results)
+        env.note_dependency(str(Path(env.config.biosae_results) / env.config.biosae_run / "claims.json"))
+        if wanted := self.options.get("verdict"):
+            claims = [c for c in claims if c["verdict"] == wanted]
+        if not claims:
+            return [nodes.paragraph(text="No page of this run has stated such a claim yet.")]
+        if "summary" in self.options:
+            text = summary_html(claims)
+        else:
+            text = claims_html(claims, where=True, caption="Claims of the run")
+        return [nodes.raw(text=text, format="html")]
+
+
+def _configure(app: Any, config: Any) -> None:
+    """One Plotly for the whole book, taken from the Python package, and the template of `figures`."""
+    config.html_static_path.append(str(files("plotly") / "package_data" / "plotly.min.js"))
+    app.add_js_file(None, body=f"window.biosaeTemplate={json.dumps(template().to_plotly_json())}")
+    app.add_js_file("biosae.js")
+    app.add_css_file("biosae.css")
+
+
+def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Put the switcher under the H1; drop scripts that are there twice.
+
+    sphinx-thebe and jupyter-book both add ``const THEBE_JS_URL``: declared twice, it is a syntax error on every page.
+    """
+    seen, keep = set(), []
+    for script in context.get("script_files", []):
+        body = getattr(script, "attributes", {}).get("body")
+        if body is None or body not in seen:
+            keep.append(script)
+        seen.add(body)
+    context["script_files"] = keep
+    if "body" in context:
+        links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
+        if links:
+            head, end, tail = context["body"].partition("</h1>")
+            context["body"] = head + end + links + tail
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Sphinx's entry point (``extra_extensions`` in _config.yml)."""
+    app.add_config_value("biosae_run", "demo", "env")
+    app.add_config_value("biosae_results", "results", "env")
+    app.add_directive("biosae-claims", ClaimsDirective)
+    app.connect("config-inited", _configure)
+    app.connect("html-page-context", _finish_page, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
