@@ -208,13 +208,13 @@ def config_for(data: str, base: str) -> str:
     path = Path(data)
     if not path.is_file():
         raise BiosaeError("There is no such file", where=data, do="pass an h5ad file: make book DATA=my.h5ad")
-    from biosae_utils.cells.data import guess_columns
+    from biosae_utils.cells.data import guess_columns, open_cells
 
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "cells"
     raw: dict[str, Any] = yaml.safe_load(Path(base).read_text())
     if name == raw["run"]:
         name += "-data"
-    columns = guess_columns(path)
+    columns = guess_columns(open_cells(path).obs)  # refuses bad files before anything is started
     raw |= {"run": name, "title": f"What single-cell foundation models know: {path.name}"}
     raw["data"] = {**raw["data"], "path": str(path), **columns}
     target = Path(raw.get("results", "results"), name, "config.yaml")
