@@ -83,6 +83,13 @@ def _moments(x: sp.csc_matrix, min_count: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(fine, 1 / np.sqrt(np.where(fine, squares, 1)), 0.0)
 
 
+def codes_matrix(values: np.ndarray, indices: np.ndarray, d_sae: int) -> sp.csr_matrix:
+    """Codes as an SAE returns them, both (n, k), as a sparse matrix (n, d_sae); closed slots (value 0) are left out."""
+    active = values > 0
+    indptr = np.concatenate([[0], np.cumsum(active.sum(1))])
+    return sp.csr_matrix((values[active], indices[active], indptr), shape=(len(values), d_sae))
+
+
 # ---- matching ----------------------------------------------------------------------------------------------------
 
 

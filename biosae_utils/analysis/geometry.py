@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.special import gammaln
 
 from biosae_utils.errors import BiosaeError
 
@@ -144,6 +145,18 @@ def matching_rank(p: Principal, x: np.ndarray, target: float, *, sparse: bool = 
     x = np.asarray(x, np.float64)
     share = 1 - total / ((x - x.mean(0)) ** 2).sum()
     return int(min(np.searchsorted(share, target), len(p.axes)))
+
+
+def code_bits(n_atoms: int, active: int, value_bits: int = 16) -> float:
+    """Bits of one vector: `active` values, and which atoms they belong to (``log2 C(n_atoms, active)``)."""
+    choice = gammaln(n_atoms + 1) - gammaln(active + 1) - gammaln(n_atoms - active + 1)
+    return float(active * value_bits + choice / np.log(2))
+
+
+def active_for_bits(n_atoms: int, bits: float, value_bits: int = 16) -> int:
+    """Most active atoms of `n_atoms` that fit into `bits`."""
+    fits = [m for m in range(n_atoms + 1) if code_bits(n_atoms, m, value_bits) <= bits]
+    return max(fits, default=0)
 
 
 def explained_by_cell(

@@ -135,3 +135,10 @@ def test_lifetimes_refuse_what_is_not_a_chain() -> None:
         flow.lifetimes([match], [0], [np.ones(5, bool)], 0.7)
     with pytest.raises(BiosaeError, match="hand over"):
         flow.lifetimes([match], [0, 1], [np.zeros(5, bool), np.ones(5, bool)], 0.7)
+
+
+def test_codes_of_an_sae_become_a_matrix_without_closed_slots() -> None:
+    values = np.array([[0.5, 0.0], [2.0, 1.0]])
+    indices = np.array([[3, 1], [0, 2]])
+    np.testing.assert_array_equal(flow.codes_matrix(values, indices, 4).toarray(), [[0, 0, 0, 0.5], [2, 0, 1, 0]])
+    assert flow.codes_matrix(values, indices, 4).nnz == 3

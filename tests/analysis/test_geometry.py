@@ -124,3 +124,12 @@ def test_bootstrap_mean_covers_a_known_mean() -> None:
         _, low, high = G.bootstrap_mean(rng.random(80) < 0.3, n_boot=200, seed=seed)
         hits += low <= 0.3 <= high
     assert hits >= 85
+
+
+def test_bits_of_a_code() -> None:
+    assert G.code_bits(4, 2, value_bits=8) == pytest.approx(16 + np.log2(6))
+    assert G.code_bits(100, 100, value_bits=16) == pytest.approx(1600)
+    budget = G.code_bits(1024, 16)
+    m = G.active_for_bits(256, budget)
+    assert G.code_bits(256, m) <= budget < G.code_bits(256, m + 1) and m > 16
+    assert G.active_for_bits(10, 3.0) == 0
