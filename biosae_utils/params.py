@@ -125,18 +125,36 @@ class SvdParams(ModelPage):
     """05_svd: SAE against SVD at matched rank and matched active count."""
 
     n_random: int = Field(1000, ge=10, description="random directions behind the floor")
+    n_axes: int = Field(50, ge=1, description="leading principal axes of the published rule and of the subspace share")
+    cosine: float = Field(
+        0.5, gt=0, lt=1, description="|cosine| with one axis above which the published rule sees a latent"
+    )
+    n_boot: int = Field(1000, ge=100, description="resamples of cells and latents behind the intervals")
 
 
 class TrackParams(ModelPage):
     """06_tracking: latents followed over layers, beside other-seed and random floors."""
 
     threshold: float = Field(0.7, gt=0, lt=1, description="decoder cosine above which two latents count as the same")
+    activation_threshold: float = Field(
+        0.5, gt=0, lt=1, description="correlation of activations above which two latents count as the same"
+    )
+    min_count: int = Field(10, ge=1, description="firings on held-out positions below which a latent is not followed")
+    n_boot: int = Field(1000, ge=100, description="resamples of latents behind the intervals")
 
 
 class ScorecardParams(PageParams):
     """15_scorecard: every claim of the run."""
 
     rules_hash: str = Field("", description="hash of the config's rules; filled by the runner")
+
+
+class PublishedParams(PageParams):
+    """16_published: the published atlas under every annotation rule, beside its controls."""
+
+    summary: str = Field(
+        "data/published_summary/geneformer-v2-316m", description="tables written by scripts/reanalyse_published.py"
+    )
 
 
 PHASES: dict[str, type[PageParams]] = {
@@ -148,6 +166,7 @@ PHASES: dict[str, type[PageParams]] = {
     "05_svd": SvdParams,
     "06_tracking": TrackParams,
     "15_scorecard": ScorecardParams,
+    "16_published": PublishedParams,
 }
 
 Scope = Literal["run", "model", "layer"]
@@ -189,6 +208,7 @@ class RunConfig(Strict):
     svd: dict[str, Any] = {}
     track: dict[str, Any] = {}
     scorecard: dict[str, Any] = {}
+    published: dict[str, Any] = {}
 
     @field_validator("phases")
     @classmethod

@@ -23,6 +23,7 @@ READS: dict[str, tuple[str, ...]] = {
     "04_annotate": ("00_data", "03_catalogue"),
     "05_svd": ("01_extract", "02_sae", "03_catalogue", "04_annotate"),
     "06_tracking": ("01_extract", "02_sae", "03_catalogue"),
+    "16_published": (),
 }
 """Phases whose files a phase reads; phases not listed (the scorecard) read all others."""
 
@@ -50,7 +51,7 @@ def resources(phase: str) -> Resources:
 
 def reads(phase: str) -> tuple[str, ...]:
     """Phases whose files `phase` reads, directly."""
-    return READS[phase] if phase in READS else tuple(p for p in PHASES if p < phase)
+    return READS[phase] if phase in READS else tuple(p for p in PHASES if p != phase)
 
 
 def needs(config: RunConfig, node: Node) -> list[Node]:
@@ -121,7 +122,7 @@ def sources(phase: str, *, root: Path | str = ".") -> list[Path]:
 def data_files(params: PageParams) -> list[Path]:
     """Files from outside that a page reads by the names in its parameters: cells, gene sets, checkpoints."""
     found = []
-    for name in ("path", "data", "genesets", "source"):
+    for name in ("path", "data", "genesets", "source", "summary"):
         value = getattr(params, name, None)
         if value and (path := Path(value)).exists():
             found += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]

@@ -26,6 +26,7 @@ TITLES = {
     "05_svd": "SAE against SVD",
     "06_tracking": "Latents across layers",
     "15_scorecard": "Scorecard",
+    "16_published": "The published atlas",
 }
 
 
