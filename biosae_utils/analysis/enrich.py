@@ -147,8 +147,15 @@ def run_tests(problem: Problem, overlap: sp.csr_matrix, smallest: np.ndarray | i
     return Tests(feature, term, shared, problem.table.tail[row[feature], column[term], shared])
 
 
-def score_all(problem: Problem) -> pd.DataFrame:
+def score_all(problem: Problem, p_max: float = 1.0) -> pd.DataFrame:
     """Every test with an overlap, with effect sizes and both adjusted p-values.
+
+    Parameters
+    ----------
+    problem : Problem
+    p_max : float
+        Tests with a larger p are left out (not out of the family). Adjusted values up to `p_max` are exact all the
+        same, because a test that decides about them has a smaller p than they; larger ones are upper bounds.
 
     Returns
     -------
@@ -158,6 +165,9 @@ def score_all(problem: Problem) -> pd.DataFrame:
         expectation; ``odds_ratio`` with one half added to each cell. Sorted by feature, then p.
     """
     tests = run_tests(problem, problem.overlaps())
+    if p_max < 1:
+        kept = np.flatnonzero(tests.p <= p_max)
+        tests = Tests(tests.feature[kept], tests.term[kept], tests.overlap[kept], tests.p[kept])
     n = problem.list_sizes[tests.feature].astype(float)
     k = problem.term_sizes[tests.term].astype(float)
     x, b = tests.overlap.astype(float), float(problem.background)

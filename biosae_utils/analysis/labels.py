@@ -120,8 +120,9 @@ def split_scores(
     """Labels chosen on half of the genes and some cells, scored on the other half and other cells, both ways round.
 
     Genes are halved at random. On one half, in the choosing cells, every latent gets its top genes and its best term;
-    on the other half, in the scoring cells, the term is scored. Control: in the same way, the label of another latent
-    drawn at random, which is as popular a term over genes as well studied.
+    on the other half, in the scoring cells, the term is scored (latents without a term at p <= alpha are left out).
+    Control: in the same way, the label of another latent drawn at random, which is as popular a term over genes as well
+    studied.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def split_scores(
         here = sets.on_genes(sets.genes[columns])
         kept = np.flatnonzero(here.terms["size"].between(min_size, max_size))
         here = here.select(kept)
-        best = score_all(Problem(lists, here, here.terms["size"].to_numpy())).drop_duplicates("feature")
+        best = score_all(Problem(lists, here, here.terms["size"].to_numpy()), p_max=alpha).drop_duplicates("feature")
         feature, term = best["feature"].to_numpy(), kept[best["term"].to_numpy()]
         own = score_labels(score, sets, feature, term, genes=~chooses)
         labelled = (best["q_feature"] <= alpha).to_numpy()
@@ -159,8 +160,28 @@ def split_scores(
     return pd.concat(out, ignore_index=True)
 
 
+def bootstrap_difference(scores: pd.DataFrame, n: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """Bootstrap over latents of the mean AUROC and of its distance to the control.
+
+    Both halves of a latent are drawn together.
+
+    Returns
+    -------
+    low, high : float
+        95 % interval of the mean of ``auroc``.
+    difference_low : float
+        Lower end of the 95 % interval of the mean of ``auroc - control_auroc``.
+    """
+    grouped = scores.assign(difference=scores["auroc"] - scores["control_auroc"], n=1).groupby("feature")
+    sums = grouped[["auroc", "difference", "n"]].sum().to_numpy()
+    rng = np.random.default_rng(seed)
+    drawn = sums[rng.integers(0, len(sums), (n, len(sums)))].sum(axis=1)
+    mean, difference = drawn[:, 0] / drawn[:, 2], drawn[:, 1] / drawn[:, 2]
+    return float(np.quantile(mean, 0.025)), float(np.quantile(mean, 0.975)), float(np.quantile(difference, 0.025))
+
+
 def prerank(
-    scores: Sequence[float] | np.ndarray, sets: GeneSets, *, n_permutations: int = 200, seed: int = 0
+    scores: Sequence[float] | np.ndarray, sets: GeneSets, *, n_permutations: int = 100, seed: int = 0
 ) -> pd.DataFrame:
     """Threshold-free enrichment of one latent over all genes (gseapy prerank, offline).
 
@@ -180,14 +201,20 @@ def prerank(
     """
     import gseapy
 
-    ranking = pd.Series(np.asarray(scores, dtype=float), index=sets.genes).groupby(level=0).max()
-    ranking = ranking.sort_values(ascending=False, kind="stable")  # ties stay in alphabetical order
+    # Most genes have mean 0. Ties are broken at random (seeded) and only ranks count (weight 0): weighted by a score that a
+    # few genes own, any term with one of them would look enriched.
+    jitter = np.random.default_rng(seed).random(len(scores))
+    order = np.lexsort((jitter, np.asarray(scores, dtype=float)))
+    rank = np.empty(len(order))
+    rank[order] = np.arange(len(order)) - len(order) / 2
+    ranking = pd.Series(rank, index=sets.genes).groupby(level=0).max().sort_values(ascending=False)
     result = gseapy.prerank(
         rnk=ranking,
         gene_sets=sets.as_dict(),
         min_size=1,
         max_size=len(ranking),
         permutation_num=n_permutations,
+        weight=0,
         seed=seed,
         threads=1,
         outdir=None,

@@ -241,6 +241,33 @@ def compare_rules(
     return pd.DataFrame(rows).sort_values("rule", key=lambda s: s.map(order), kind="stable", ignore_index=True)
 
 
+def leave_out_shares(
+    parts: Sequence[sp.csr_matrix],
+    sets: GeneSets,
+    *,
+    alpha: float = 0.05,
+    rules: Sequence[Rule] = RULES,
+    min_size: int = 5,
+    max_size: int = 500,
+) -> pd.DataFrame:
+    """Annotated share of lists that were made without one block of cells each, for the jackknife over cells.
+
+    Returns
+    -------
+    DataFrame, shape (len(parts), n_rules)
+        Shares; rules with edges are left out.
+    """
+    rules = [r for r in rules if not r.edges]
+    out: list[dict[str, float]] = [{} for _ in parts]
+    for arena in dict.fromkeys(r.arena for r in rules):
+        here = [r for r in rules if r.arena == arena]
+        for row, lists in zip(out, parts, strict=True):
+            problem, _ = make_problem(lists, sets, arena, min_size, max_size)
+            masks = _masks(problem, problem.lists, here, alpha, None)
+            row |= {rule.name: float(mask.mean()) for rule, mask in zip(here, masks, strict=True)}
+    return pd.DataFrame(out, columns=[r.name for r in rules])
+
+
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % Wilson interval of a share."""
     p, z2 = hits / n, z * z

@@ -1,0 +1,97 @@
+"""Gene lists from directions that no sparse autoencoder found: coordinates, principal axes, random directions."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from biosae_utils.analysis.enrich import top_lists
+from biosae_utils.analysis.geometry import principal_axes
+from biosae_utils.analysis.nulls import random_directions
+from biosae_utils.errors import BiosaeError
+
+PCA_ROWS = 20_000
+"""Vectors that suffice for the principal axes of one layer."""
+
+
+def gene_means(
+    sample: np.ndarray, gene: np.ndarray, n_genes: int, shrinkage: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shrunken mean activation vector of every gene, about the mean of all positions.
+
+    A projection is linear, so the mean projection of a gene on any direction is the projection of this vector: all
+    directions are read off one small matrix.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (n, d)
+        Residual stream at sampled positions.
+    gene : ndarray of int, shape (n,)
+        Gene of each sampled position; negative leaves it out.
+    n_genes : int
+    shrinkage : float
+        Pseudo-count of positions at the overall mean.
+
+    Returns
+    -------
+    means : ndarray of float64, shape (n_genes, d)
+    count : ndarray of int64, shape (n_genes,)
+    """
+    if len(gene) != len(sample):
+        raise BiosaeError(f"{len(gene):,} genes for {len(sample):,} sampled positions", where="01_extract/sample")
+    keep = np.flatnonzero(np.asarray(gene) >= 0)
+    one_hot = sp.csr_matrix((np.ones(len(keep), np.float32), (gene[keep], keep)), shape=(n_genes, len(sample)))
+    count = np.bincount(gene[keep], minlength=n_genes)
+    sums = np.zeros((n_genes, sample.shape[1]))
+    for start in range(0, len(sample), 1 << 14):
+        part = slice(start, start + (1 << 14))
+        sums += one_hot[:, part] @ np.asarray(sample[part], dtype=np.float32)
+    overall = sums.sum(axis=0) / max(len(keep), 1)
+    return (sums - count[:, None] * overall) / (count + shrinkage)[:, None], count
+
+
+def direction_lists(
+    sample: np.ndarray,
+    gene: np.ndarray,
+    columns: np.ndarray,
+    n_genes: int,
+    *,
+    n_top: int = 20,
+    min_count: int = 10,
+    n_random: int = 1000,
+    seed: int = 0,
+) -> dict[str, sp.csr_matrix]:
+    """Lists of the genes at the far end of dense directions, for the same tests as latents.
+
+    Coordinates and principal axes have two ends and give two lists each; a random direction gives one.
+
+    Parameters
+    ----------
+    sample, gene : as in `gene_means`
+    columns : ndarray of int
+        Genes of the background; the columns of the lists.
+    n_top, min_count : int
+        Length of a list; positions in the sample below which a gene is not listed (never so many that fewer than
+        ``5 * n_top`` genes are left).
+    n_random : int
+        Random directions.
+
+    Returns
+    -------
+    dict of csr_matrix, shape (n_directions, len(columns))
+        "raw coordinates", "principal axes", "random directions".
+    """
+    means, count = gene_means(sample, gene, n_genes)
+    means, count = means[columns], count[columns]
+    allowed = count >= min_count
+    if allowed.sum() < 5 * n_top:
+        allowed = count >= max(1, np.sort(count)[-min(5 * n_top, len(count))])
+    step = max(1, len(sample) // PCA_ROWS)
+    axes = principal_axes(np.asarray(sample[::step], dtype=np.float32)).axes
+    random = random_directions(n_random, sample.shape[1], np.random.default_rng(seed))
+    scores = {
+        "raw coordinates": np.vstack([means.T, -means.T]),
+        "principal axes": np.vstack([axes @ means.T, -(axes @ means.T)]),
+        "random directions": random.astype(np.float64) @ means.T,
+    }
+    return {name: top_lists(s, allowed, n_top) for name, s in scores.items()}
