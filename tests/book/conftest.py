@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,14 +105,26 @@ data: {path: cells.h5ad, condition: null, n_cells: 50}
 """
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_project(root: Path, *, prose: bool = False) -> None:
+    """Write the tiny project: two notebooks and a config; with `prose`, what it takes to render a book."""
+    (root / "notebooks").mkdir()
+    (root / "notebooks" / "00_data.py").write_text(DATA)
+    (root / "notebooks" / "03_catalogue.py").write_text(CATALOGUE)
+    (root / "config").mkdir()
+    (root / "config" / "tiny.yaml").write_text(CONFIG)
+    (root / "pyproject.toml").touch()
+    if prose:
+        shutil.copytree(ROOT / "workflow", root / "workflow")
+        shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("executed"))
+        shutil.copy(ROOT / "_config.yml", root)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Root of the tiny project; the current directory is there."""
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "00_data.py").write_text(DATA)
-    (tmp_path / "notebooks" / "03_catalogue.py").write_text(CATALOGUE)
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "tiny.yaml").write_text(CONFIG)
-    (tmp_path / "pyproject.toml").touch()
+    write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
