@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +97,29 @@ def write_scgpt(
     return root
 
 
+PAGE = Path(__file__).resolve().parents[2] / "book" / "adding-a-model.md"
+
+
+def page_code(name: str) -> str:
+    """The code block of the page on adding a model that begins with the name of its file."""
+    return next(
+        b for b in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if b.startswith(f"# {name}\n")
+    )
+
+
+def write_toy(root: Path) -> Path:
+    """A checkpoint of the family that the book adds as an example; registers the family."""
+    toy = sys.modules.get("toy")
+    if toy is None:
+        toy = sys.modules["toy"] = types.ModuleType("toy")
+        exec(compile(page_code("toy.py"), "toy.py", "exec"), toy.__dict__)
+    toy.write_checkpoint(root, [f"GENE{i}" for i in range(N_GENES)])
+    return root
+
+
 WRITERS = {
     "geneformer-v2": write_geneformer,
-    "geneformer-v1": lambda p: write_geneformer(p, "v1"),
+    "geneformer-v1": lambda root: write_geneformer(root, "v1"),
     "scgpt": write_scgpt,
+    "toy": write_toy,
 }
