@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import scipy.sparse as sp
 
-BLOCK = 1 << 24  # stored values held at once when a file has to be passed through
+BLOCK = 1 << 22  # stored values held at once when a file has to be passed through
 
 
 @dataclass
