@@ -15,7 +15,8 @@ from typer.core import TyperGroup
 from biosae_utils import __version__
 from biosae_utils.errors import BiosaeError
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)  # lines are for terminals and for grep alike
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class SpeakingGroup(TyperGroup):
@@ -25,7 +26,7 @@ class SpeakingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except BiosaeError as e:
-            err.print(f"[bold red]biosae:[/] {escape(str(e))}", soft_wrap=True)
+            err.print(f"[bold red]biosae:[/] {escape(str(e))}")
             raise typer.Exit(2) from None
 
 

@@ -44,7 +44,7 @@ def run(
     node = page_of(settings, phase, model, layer)
     params = settings.phase_params(*node, **parameters(set_ or []))
     target = page_path(settings.run, *node)
-    out.print(f"Computing {title(*node)}", soft_wrap=True)
+    out.print(f"Computing {title(*node)}")
     lock = live_and_die_with_driver()
     try:
         run_phase(phase, params.model_dump(mode="json"), target, config=str(config))
@@ -53,8 +53,8 @@ def run(
     left = phase_dir(params.results, settings.run, *node)
     manifest = read_json(left / "manifest.json")
     for sentence in manifest["takeaways"]:
-        out.print(f"- {sentence}", soft_wrap=True, markup=False)
-    out.print(f"{manifest['seconds']:.0f} s; tables in {left}, page in {target}", soft_wrap=True, markup=False)
+        out.print(f"- {sentence}", markup=False)
+    out.print(f"{manifest['seconds']:.0f} s; tables in {left}, page in {target}", markup=False)
     if set_:
         out.print("`make book` goes back to the values of the config: write them there to keep them.", markup=False)
 
@@ -105,11 +105,11 @@ def status(
     if as_json:
         typer.echo(json.dumps(report, indent=1))
         return
-    out.print(matrix(report))
+    out.print(matrix(report), soft_wrap=False)
     for row in report["phases"]:
         if row["reason"]:
             name = title(row["phase"], row["model"], row["layer"])
-            out.print(f"{row['state']}: {name}: {row['reason']}", soft_wrap=True, markup=False)
+            out.print(f"{row['state']}: {name}: {row['reason']}", markup=False)
 
 
 def matrix(report: dict[str, Any]) -> Table:
@@ -130,9 +130,11 @@ def matrix(report: dict[str, Any]) -> Table:
     return table
 
 
-@app.command(epilog="""**Example**
+@app.command(
+    epilog="""**Example**
 
-`biosae verify --config config/demo.yaml`""")
+`biosae verify --config config/demo.yaml`"""
+)
 def verify(config: Config = DEMO) -> None:
     """Read a finished run again: files against their hashes, claims against the pages that made them.
 
@@ -143,7 +145,7 @@ def verify(config: Config = DEMO) -> None:
 
     found = verify_run(RunConfig.load(config))
     for problem in found.problems:
-        err.print(f"- {problem}", soft_wrap=True, markup=False)
+        err.print(f"- {problem}", markup=False)
     agree = "all agree" if not found.problems else f"{len(found.problems)} problems"
     out.print(f"{found.n_pages} pages, {found.n_files} files, {found.n_claims} claims: {agree}")
     if found.problems:

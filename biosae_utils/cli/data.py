@@ -42,17 +42,17 @@ def fetch(
     for name in names:
         source, wanted = find(name), fetching.missing_files(find(name), to / name)
         if dry_run or wanted:
-            out.print(f"{name}: {source.title}. Licence: {source.licence}.", soft_wrap=True, markup=False)
+            out.print(f"{name}: {source.title}. Licence: {source.licence}.", markup=False)
         for file in wanted if dry_run else []:
             where = f"{source.hub}: {file.path}" if source.hub else source.address(file)
-            out.print(f"  would download {where} ({megabytes(file.size or file.about or 0)})", soft_wrap=True)
+            out.print(f"  would download {where} ({megabytes(file.size or file.about or 0)})")
         if dry_run and wanted:
             continue
         messages = bring(name, to) if wanted else [f"{name} is here already: {to / name}"]
         if verify:
             messages.append(f"{fetching.verify(name, to)} files of {name} are what they were at the first download")
         for message in messages:
-            out.print(message, soft_wrap=True, markup=False)
+            out.print(message, markup=False)
 
 
 def bring(name: str, to: Path) -> list[str]:
@@ -81,7 +81,7 @@ def show_sources(rows: list[Any]) -> None:
     for row in rows:
         size = megabytes(row.size) if row.exact or not row.size else f"about {megabytes(row.size)}"
         table.add_row(row.name, row.kind, size, row.state, row.licence, row.title)
-    out.print(table)
+    out.print(table, soft_wrap=False)
 
 
 def megabytes(n_bytes: int) -> str:

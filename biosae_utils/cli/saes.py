@@ -52,7 +52,7 @@ def apply(
     layer = layer_of(encoder, sae) if layer is None else layer
     source = open_cells(cells, counts)
     for message in source.messages:
-        err.print(message, soft_wrap=True, markup=False)
+        err.print(message, markup=False)
     network = load_model(model, device=device, seed=seed)
     trained_on = str(encoder.metadata.get("model_name", ""))
     if trained_on and trained_on not in (network.info.name, network.info.slug):
