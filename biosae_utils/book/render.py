@@ -14,8 +14,8 @@ from myst_nb.core.render import MimeData, MimeRenderPlugin
 
 from biosae_utils.book.claims_table import claims_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, template
-from biosae_utils.book.status import collect_claims
 from biosae_utils.book.switcher import switcher_html
+from biosae_utils.store import read_json
 
 
 def _json_script(content: Any) -> str:
@@ -30,7 +30,8 @@ def figure_html(content: dict[str, Any]) -> str:
     layout = content.setdefault("layout", {})
     about = layout.get("meta") or {}
     alt = html.escape(about.get("alt", ""), quote=True)
-    caption = html.escape(about.get("caption", ""))
+    said = about.get("caption", "").removeprefix("How to read it:").strip()
+    caption = html.escape(said[:1].upper() + said[1:])
     height = int(layout.get("height") or 450)
     return (
         f'<figure class="biosae-figure" data-name="{html.escape(str(about.get("name", "")), quote=True)}">'
@@ -95,8 +96,8 @@ class ClaimsDirective(Directive):
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
-        claims = collect_claims(env.config.biosae_run, results=env.config.biosae_results)
-        env.note_dependency(str(Path(env.config.biosae_results) / env.config.biosae_run / "claims.json"))
+        path = Path(env.config.biosae_results, env.config.biosae_run, "claims.json")
+        claims = read_json(path) if path.is_file() else []
         if wanted := self.options.get("verdict"):
             claims = [c for c in claims if c["verdict"] == wanted]
         if not claims:

@@ -64,7 +64,7 @@ def render(config: RunConfig, *, config_path: str = "", allow_missing: bool = Fa
     _placeholders(config, config_path, allow_missing)
     toc = toc_path(config)
     write_toc(config, toc)
-    claims = collect_claims(config.run, results=config.results)
+    claims = collect_claims(config.run, results=config.results, pages=config.pages())
     out = html_dir(config.run)
     failed = _sphinx(config, out, toc)
     if failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +80,36 @@ def _stale(config: RunConfig, page: Node, folder: Path, about: dict[str, Any], s
     return ""
 
 
-def collect_claims(run: str, *, results: str | Path = "results", write: bool = True) -> list[dict[str, Any]]:
-    """Claims of all complete pages of a run, in reading order; written to ``results/<run>/claims.json``.
+def collect_claims(
+    run: str, *, results: str | Path = "results", pages: Iterable[Node] | None = None, write: bool = True
+) -> list[dict[str, Any]]:
+    """Claims of the complete pages of a run, in reading order; written to ``results/<run>/claims.json``.
 
-    A page whose claims cannot be read is an error: a scorecard with a silent gap would be wrong.
+    Parameters
+    ----------
+    run : str
+    results : Path
+    pages : iterable of (phase, model, layer), optional
+        Pages whose claims count, as in `RunConfig.pages`; by default all that are there.
+    write : bool
+        Whether to write the file.
+
+    Returns
+    -------
+    list of dict
+        A page whose claims cannot be read is an error: a scorecard with a silent gap would be wrong.
     """
     base = Path(results) / run
-    found = sorted(base.glob(f"**/{manifest.NAME}"), key=lambda p: (p.parent.name, p.as_posix()))
+    if pages is None:
+        folders = [path.parent for path in base.glob(f"**/{manifest.NAME}")]
+    else:
+        folders = [f for page in pages if manifest.is_complete(f := phase_dir(results, run, *page))]
     claims: list[dict[str, Any]] = []
-    for path in found:
-        about = store.read_json(path)
+    for folder in sorted(folders, key=lambda f: (f.name, f.as_posix())):
+        about = store.read_json(folder / manifest.NAME)
         if not isinstance(about, dict) or about.get("run") != run:
-            raise BiosaeError("A manifest belongs to another run", where=str(path), do="delete that folder and rerun")
-        claims += read_claims(path.parent)
+            raise BiosaeError("A manifest belongs to another run", where=str(folder), do="delete that folder and rerun")
+        claims += read_claims(folder)
     if write and base.is_dir():
         target = base / "claims.json"
         if not target.is_file() or store.read_json(target) != claims:

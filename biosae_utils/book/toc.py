@@ -13,7 +13,7 @@ from biosae_utils.store import atomic_path
 
 START = ["how-to-read", "primer"]
 TEACH = ["exercises"]
-BACK = ["reviewers-guide", "rerun", "glossary", "references"]
+BACK = ["reviewers-guide", "rerun", "adding-a-model", "glossary", "references"]
 ACROSS = "05_svd"
 """From this phase on, pages per run come after the models' pages."""
 
