@@ -284,13 +284,13 @@ def gene_names(src: Sources, pbmc: Counts) -> pd.DataFrame:
 # ---- the record --------------------------------------------------------------------------------------------------
 
 
-def provenance(out: Path, kang: Counts, pbmc: Counts, sets: pd.DataFrame, n_shared: int) -> str:
+def provenance(out: Path, names: Path, kang: Counts, pbmc: Counts, sets: pd.DataFrame, n_shared: int) -> str:
     """Text of PROVENANCE.md: scripts/demo_provenance.md filled with what was just written."""
     shipped = kang.obs[kang.obs["in_demo"]]
     group = shipped.groupby(["condition", "cell_type"]).size()
     terms = sets.drop_duplicates(["collection", "term_id"])["collection"].value_counts()
     nameless = kang.genes.index[kang.genes["ensembl_id"] == ""]
-    written = [p for suffix in ("*.h5ad", "*.parquet") for p in sorted(out.glob(suffix))] + [GENE_NAMES]
+    written = [p for suffix in ("*.h5ad", "*.parquet") for p in sorted(out.glob(suffix))] + [names]
     (org, org_sha256), (go, go_sha256) = DEBS["r-bioc-org.hs.eg.db"], DEBS["r-bioc-go.db"]
     return (
         (Path(__file__).parent / "demo_provenance.md")
@@ -310,7 +310,7 @@ def provenance(out: Path, kang: Counts, pbmc: Counts, sets: pd.DataFrame, n_shar
             heldout_demo=shipped["pretrain_heldout"].sum(),
             heldout_pbmc=pbmc.obs["pretrain_heldout"].sum(),
             shared_genes=n_shared,
-            gene_names=len(pd.read_parquet(GENE_NAMES)),
+            gene_names=len(pd.read_parquet(names)),
             no_ensembl=len(nameless),
             no_ensembl_names=", ".join(nameless),
             no_symbol=(kang.genes["symbol"] == "").sum(),
@@ -328,6 +328,7 @@ def main() -> None:
         "--cache", type=Path, default=Path(".cache/demo-sources"), help="folder for downloads and pretrain.npz"
     )
     parser.add_argument("--out", type=Path, default=Path("data/demo"))
+    parser.add_argument("--names", type=Path, default=GENE_NAMES, help="where the table of human genes goes")
     args = parser.parse_args()
     try:
         src = fetch(args.cache)
@@ -339,10 +340,10 @@ def main() -> None:
         write_h5ad(args.out / "pbmc3k.h5ad", pbmc.X[:, seen], pbmc.obs.drop(columns="in_demo"), pbmc.genes[seen])
         sets = read_genesets(src)
         write_table(args.out / "genesets.parquet", sets)
-        write_table(GENE_NAMES, gene_names(src, pbmc))
+        write_table(args.names, gene_names(src, pbmc))
         n_shared = write_pretraining(args.cache / "pretrain.npz", kang, pbmc)
         with atomic_path(args.out / "PROVENANCE.md") as tmp:
-            tmp.write_text(provenance(args.out, kang, pbmc, sets, n_shared))
+            tmp.write_text(provenance(args.out, args.names, kang, pbmc, sets, n_shared))
     except BiosaeError as e:
         sys.exit(str(e))
     for path in [*sorted(p for p in args.out.iterdir() if p.is_file()), args.cache / "pretrain.npz"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,18 @@ def test_gene_sets_are_whole_and_within_their_sizes():
     assert "ISG15" in set(sets.loc[sets["name"] == "defense response to virus", "gene"])
     measured = pd.Series(open_cells(DEMO / "pbmc_ifnb.h5ad").genes.symbol)
     assert measured.isin(set(sets["gene"])).mean() > 0.7
+
+
+@pytest.mark.slow
+def test_the_script_rebuilds_the_same_bytes(tmp_path):
+    cache = ROOT / ".cache" / "demo-sources"
+    if not cache.is_dir():
+        pytest.skip("the sources (150 MB) were not downloaded: python scripts/build_demo_data.py")
+    script = [sys.executable, str(ROOT / "scripts" / "build_demo_data.py"), "--cache", str(cache)]
+    subprocess.run(
+        [*script, "--out", str(tmp_path), "--names", str(tmp_path / "names" / "human_genes.parquet")], check=True
+    )
+    assert (tmp_path / "PROVENANCE.md").read_text() == (DEMO / "PROVENANCE.md").read_text()
 
 
 def test_human_genes_know_present_and_retired_names():
