@@ -116,7 +116,11 @@ def sources(phase: str, *, root: Path | str = ".") -> list[Path]:
         if name not in modules:
             modules.add(name)
             todo += sorted(_imports(PACKAGE / name) - modules)
-    return [start, *[PACKAGE / m for m in sorted(modules) if m not in NOT_TRACKED]]
+    here = Path.cwd()
+    package = (
+        PACKAGE.relative_to(here) if PACKAGE.is_relative_to(here) else PACKAGE
+    )  # so that a moved project is the same
+    return [start, *[package / m for m in sorted(modules) if m not in NOT_TRACKED]]
 
 
 def data_files(params: PageParams) -> list[Path]:

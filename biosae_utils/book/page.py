@@ -248,7 +248,8 @@ def _parameters(phase: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
         return found
     for name, value in namespace.items():
         plain = isinstance(value, str | int | float | list | dict | None)
-        if plain and not name.startswith("_") and name not in IPYTHON_NAMES:
+        constant = name.startswith("_") or name.isupper() or name in IPYTHON_NAMES
+        if plain and not constant:
             found[name] = value  # what is not a parameter is refused by `checked`, which names the right ones
     return found
 

@@ -86,9 +86,10 @@ def test_unknown_parameter_is_refused_with_the_right_names(tmp_path):
         Page.open("99_none", {})
 
 
-def test_modules_functions_and_ipython_names_are_not_parameters(tmp_path):
+def test_modules_constants_and_ipython_names_are_not_parameters(tmp_path):
     page = Page.open(
-        "00_data", {"results": str(tmp_path), "np": np, "Page": Page, "In": [], "_i1": "x", "__name__": "m"}
+        "00_data",
+        {"results": str(tmp_path), "np": np, "Page": Page, "REAL": "#0072B2", "In": [], "_i1": "x", "__name__": "m"},
     )
     assert page.params.n_cells == 2000
     assert Page.open("00_data", {"results": str(tmp_path), "page": page, "n_genes": 7}).params == page.params
