@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from typer.testing import CliRunner
+from webserver import WebServer
 
 from biosae_utils import __version__
 from biosae_utils.cli import app
@@ -77,6 +78,30 @@ def test_what_is_no_assignment_is_refused(text):
         parameters([text])
 
 
+# ---- book ------------------------------------------------------------------------------------------------------------
+
+
+def test_book_is_make_book(monkeypatch):
+    """Options arrive as `make book` gives them, and the exit code is the build's."""
+    makefile = (ROOT / "Makefile").read_text()
+    seen = []
+    monkeypatch.setattr("biosae_utils.book.build.main", lambda argv: seen.append(argv) or 1)
+    biosae("book", code=1)
+    biosae("book", "--data", "my.h5ad", "--cores", 3, "--profile", "slurm", "--gpus", 4, "--keep-going", code=1)
+    assert seen[0] == ["--config", "config/demo.yaml"]
+    assert seen[1][2:] == ["--data", "my.h5ad", "--cores", "3", "--profile", "slurm", "--gpus", "4", "--keep-going"]
+    assert all(option in makefile for option in ("--data", "--cores", "--profile", "--gpus"))
+
+
+def test_book_refuses_a_bad_config_like_every_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("run: x\nphasess: []\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "biosae_utils.book.build", "--config", "bad.yaml"], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "phasess" in done.stderr and "Traceback" not in done.stderr
+
+
 # ---- fetch -----------------------------------------------------------------------------------------------------------
 
 
@@ -99,9 +124,6 @@ def test_fetch_checks_all_names_first(tmp_path):
 
 
 def test_fetch_and_verify(tmp_path, monkeypatch):
-    sys.path.insert(0, str(ROOT / "tests" / "cells"))
-    from webserver import WebServer
-
     from biosae_utils.cells import sources
 
     with WebServer() as web:

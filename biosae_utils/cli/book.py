@@ -74,6 +74,7 @@ def book(
     cores: Annotated[int | None, typer.Option(help="Jobs at once on this machine; all cores by default.")] = None,
     profile: Annotated[str | None, typer.Option(help="Folder in workflow/profiles, for instance slurm.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs of this machine to share among jobs.")] = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Render what can be computed.")] = False,
 ) -> None:
     """Run everything that a config names and render it; the same as `make book`.
 
@@ -83,7 +84,7 @@ def book(
 
     options = {"--data": data, "--cores": cores, "--profile": profile, "--gpus": gpus}
     chosen = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
-    raise typer.Exit(build.main(["--config", str(config), *chosen]))
+    raise typer.Exit(build.main(["--config", str(config), *chosen, *["--keep-going"] * keep_going]))
 
 
 @app.command(
