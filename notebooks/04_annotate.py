@@ -97,7 +97,7 @@ def as_lists(table, gene_index):
 lists = as_lists(top, top["gene_index"])
 lists_without = [as_lists(t, t["gene_index"]) for _, t in without.groupby("block")]
 sample = np.load(page.input("01_extract", f"sample/layer_{p.layer:02d}.npy"), mmap_mode="r")
-rows = np.load(page.input("01_extract", "sample/train_rows.npy"))
+rows = np.load(page.input("01_extract", "sample/rows.npy"))
 token = np.load(page.input("01_extract", "positions/token.npy"), mmap_mode="r")[rows]
 dense = baselines.direction_lists(
     sample, pd.Index(genes["token"]).get_indexer(token), columns, len(genes), n_top=p.n_top, min_count=min_count, n_random=len(alive), seed=p.seed

@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from biosae_utils.analysis import enrich, fdr, rules
-from biosae_utils.analysis.genesets import GeneSets, load_genesets
-from biosae_utils.analysis.hypergeom import HypergeometricTable
-from biosae_utils.errors import BiosaeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+
+from biosae_utils.analysis import enrich, fdr, rules
+from biosae_utils.analysis.genesets import GeneSets, load_genesets
+from biosae_utils.analysis.hypergeom import HypergeometricTable
+from biosae_utils.errors import BiosaeError
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +26,9 @@ def random_sets(rng, n_terms, n_genes, low=5, high=60):
     sizes = rng.integers(low, high, n_terms)
     genes = np.array([f"G{i}" for i in range(n_genes)], dtype=object)
     columns = np.concatenate([rng.choice(n_genes, s, replace=False) for s in sizes])
-    membership = sp.csr_matrix((np.ones(len(columns), np.uint8), columns, np.r_[0, np.cumsum(sizes)]), (n_terms, n_genes))
+    membership = sp.csr_matrix(
+        (np.ones(len(columns), np.uint8), columns, np.r_[0, np.cumsum(sizes)]), (n_terms, n_genes)
+    )
     membership.sort_indices()
     terms = pd.DataFrame({"collection": "X", "term_id": [f"T{i}" for i in range(n_terms)], "name": "term"})
     return GeneSets(membership, genes, terms.assign(size=sizes, size_source=sizes))
@@ -230,7 +233,9 @@ def test_redundant_terms_are_grouped_under_the_best():
     genes = np.array(list("ABCDEFGHIJKLMNOP"), dtype=object)
     rows = [range(0, 8), range(0, 7), range(8, 16), range(1, 9)]  # 0, 1 and 3 are nearly the same term
     membership = enrich.make_lists(np.repeat(range(4), [len(r) for r in rows]), np.concatenate(rows), (4, 16))
-    terms = pd.DataFrame({"collection": "X", "term_id": list("abcd"), "name": list("abcd"), "size": 8, "size_source": 8})
+    terms = pd.DataFrame(
+        {"collection": "X", "term_id": list("abcd"), "name": list("abcd"), "size": 8, "size_source": 8}
+    )
     problem = as_problem(enrich.make_lists(np.zeros(4, int), np.arange(4), (2, 16)), GeneSets(membership, genes, terms))
     hits = pd.DataFrame({"feature": [0, 0, 0, 1], "term": [1, 0, 2, 3], "p": [0.1, 0.2, 0.3, 0.4]})
     assert enrich.group_redundant(problem, hits).tolist() == [1, 1, 2, 3]

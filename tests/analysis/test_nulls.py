@@ -1,0 +1,232 @@
+"""Every null keeps what it promises, and is a null: its p-values are uniform where nothing is to be found."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy import stats
+
+from biosae_utils.analysis import nulls
+from biosae_utils.analysis.edges import adjacency, edge_strata, edge_test, edges_within
+from biosae_utils.errors import BiosaeError
+
+
+def uniform(ranks, n):
+    """p of a chi-square test that ranks 0 .. n - 1 are equally frequent."""
+    return stats.chisquare(np.bincount(ranks, minlength=n)).pvalue
+
+
+def rank_among_draws(observed, draws, rng):
+    """Rank of the observed statistic among the null ones, ties broken at random: uniform under the null."""
+    draws = np.asarray(draws)
+    return int((draws < observed).sum() + rng.integers(0, (draws == observed).sum() + 1))
+
+
+def binary(rng, n_lists=40, n_genes=60, per_list=6):
+    popular = rng.dirichlet(np.full(n_genes, 0.5))
+    rows = np.zeros((n_lists, n_genes), np.uint8)
+    for row in rows:
+        row[rng.choice(n_genes, per_list, replace=False, p=0.9 * popular + 0.1 / n_genes)] = 1
+    return sp.csr_matrix(rows)
+
+
+# ---- frequency-matched lists -------------------------------------------------------------------------------------
+
+
+def test_curveball_keeps_both_margins_and_forgets_the_start():
+    rng = np.random.default_rng(0)
+    lists = binary(rng, 300, 400, 15)
+    drawn = nulls.curveball(lists, rng)
+    np.testing.assert_array_equal(drawn.sum(axis=0), lists.sum(axis=0))
+    np.testing.assert_array_equal(drawn.sum(axis=1), lists.sum(axis=1))
+    assert set(drawn.data.tolist()) == {1} and drawn.nnz == lists.nnz and drawn.dtype == lists.dtype
+    kept = [lists.astype(int).multiply(nulls.curveball(lists, rng, r)).sum() for r in (1, 0, None, 60)]
+    assert kept[1] == lists.nnz > kept[0] > kept[2]
+    assert abs(kept[2] - kept[3]) < 0.1 * lists.nnz  # more rounds than the default change nothing
+
+
+def test_curveball_is_uniform_over_all_matrices_with_the_margins():
+    rows, columns = (2, 2, 1, 1), (2, 2, 1, 1)
+    start = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], np.uint8)
+    every = [
+        m
+        for m in (np.array(bits).reshape(4, 4) for bits in product((0, 1), repeat=16))
+        if tuple(m.sum(axis=1)) == rows and tuple(m.sum(axis=0)) == columns
+    ]
+    index = {m.tobytes(): i for i, m in enumerate(np.asarray(m, np.uint8) for m in every)}
+    assert len(index) > 20 and start.tobytes() in index
+    rng = np.random.default_rng(1)
+    seen = [index[nulls.curveball(sp.csr_matrix(start), rng, 12).toarray().tobytes()] for _ in range(3000)]
+    assert uniform(np.array(seen), len(index)) > 1e-3
+
+
+def test_curveball_gives_uniform_p_on_lists_drawn_from_it_and_small_p_on_structure():
+    rng = np.random.default_rng(2)
+    weight = rng.random((60, 60))
+
+    def statistic(lists):
+        lists = lists.astype(float)
+        return (lists.T @ lists).multiply(weight).sum()
+
+    lists = binary(rng)
+    ranks = []
+    for _ in range(200):
+        lists = nulls.curveball(lists, rng, 15)
+        value = statistic(lists)
+        ranks.append(rank_among_draws(value, [statistic(nulls.curveball(lists, rng)) for _ in range(9)], rng))
+    assert uniform(ranks, 10) > 1e-3
+    blocks = np.zeros((40, 60), np.uint8)
+    for i in range(40):
+        blocks[i, 6 * (i % 10) : 6 * (i % 10) + 6] = 1  # ten programmes, each four times
+
+    def squares(lists):
+        return ((lists.astype(int).T @ lists.astype(int)).toarray() ** 2).sum()
+
+    structured = sp.csr_matrix(blocks)
+    assert all(squares(nulls.curveball(structured, rng)) < squares(structured) for _ in range(20))
+
+
+# ---- permutations ------------------------------------------------------------------------------------------------
+
+
+def test_permutation_within_groups_never_leaves_a_group_and_is_uniform():
+    rng = np.random.default_rng(3)
+    groups = rng.integers(-5, 5, 500)
+    order = nulls.permute_within(groups, rng)
+    np.testing.assert_array_equal(np.sort(order), np.arange(500))
+    np.testing.assert_array_equal(groups[order], groups)
+    assert (order != np.arange(500)).mean() > 0.9
+    seen = {}
+    for _ in range(3600):
+        drawn = tuple(nulls.permute_within(np.array([1, 0, 1, 0, 1]), rng))
+        seen[drawn] = seen.get(drawn, 0) + 1
+    assert len(seen) == 12  # 3! x 2!
+    assert stats.chisquare(list(seen.values())).pvalue > 1e-3
+
+
+def test_relabelling_is_a_null_for_lists_without_meaning():
+    rng = np.random.default_rng(4)
+    term = np.zeros(60)
+    term[:12] = 1
+    ranks = []
+    for _ in range(300):
+        lists = binary(rng).toarray()[
+            :, rng.permutation(60)
+        ]  # popular genes and genes of the term have nothing in common
+        largest = (lists @ term).max()
+        draws = [(lists @ term[nulls.relabel(60, rng)]).max() for _ in range(9)]
+        ranks.append(rank_among_draws(largest, draws, rng))
+    assert uniform(ranks, 10) > 1e-3
+
+
+# ---- within gene -------------------------------------------------------------------------------------------------
+
+
+def sparse_codes(rng, n=400, d_sae=12, n_genes=7, density=0.2):
+    groups = rng.integers(0, n_genes, n) * 3 - 2
+    codes = sp.random(n, d_sae, density, "csr", random_state=rng, data_rvs=lambda k: rng.random(k) + 0.1)
+    dense = codes.toarray()
+    dense[groups == groups[0], 0] = rng.random((groups == groups[0]).sum()) + 0.1  # a token detector: fires everywhere
+    return sp.csr_matrix(dense), groups
+
+
+def test_scatter_keeps_firings_and_values_of_each_latent_in_each_gene():
+    rng = np.random.default_rng(5)
+    codes, groups = sparse_codes(rng)
+    drawn = nulls.scatter_within(codes, groups, rng)
+    assert drawn.nnz == codes.nnz  # no two firings fell on one place
+    for g in np.unique(groups):
+        before, after = codes[groups == g].toarray(), drawn[groups == g].toarray()
+        np.testing.assert_array_equal((before > 0).sum(axis=0), (after > 0).sum(axis=0))
+        np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
+    assert (drawn != codes).nnz > 0
+    with pytest.raises(BiosaeError, match="positions"):
+        nulls.scatter_within(codes, groups[:-1], rng)
+
+
+@pytest.mark.parametrize(("fires", "of"), [(2, 6), (4, 5), (5, 5)])
+def test_scattered_places_are_uniform(fires, of):
+    rng = np.random.default_rng(6)
+    codes = np.zeros((9, 2))
+    codes[:fires, 1] = 1
+    groups = np.r_[np.zeros(of, int), np.ones(9 - of, int)]
+    seen = {}
+    for _ in range(1500):
+        places = nulls.scatter_within(sp.csr_matrix(codes), groups, rng)[:, 1].toarray().ravel() > 0
+        assert not places[of:].any()
+        seen[places.tobytes()] = seen.get(places.tobytes(), 0) + 1
+    n_choices = {(2, 6): 15, (4, 5): 5, (5, 5): 1}[fires, of]
+    assert len(seen) == n_choices
+    assert n_choices == 1 or stats.chisquare(list(seen.values())).pvalue > 1e-3
+
+
+def test_scatter_gives_uniform_p_for_latents_that_only_share_a_gene():
+    rng = np.random.default_rng(7)
+    ranks = []
+    for _ in range(200):
+        groups = np.repeat(np.arange(4), 50)
+        rate = rng.random((4, 2)) ** 2  # both latents prefer the same genes, otherwise they are independent
+        rate[:, 1] = rate[:, 0]
+        fires = sp.csr_matrix((rng.random((200, 2)) < rate[groups]).astype(float))
+        joint = [fires[:, [0]].multiply(fires[:, [1]]).sum()]
+        for _ in range(9):
+            drawn = nulls.scatter_within(fires, groups, rng)
+            joint.append(drawn[:, [0]].multiply(drawn[:, [1]]).sum())
+        ranks.append(rank_among_draws(joint[0], joint[1:], rng))
+    assert uniform(ranks, 10) > 1e-3
+
+
+# ---- directions and edges ----------------------------------------------------------------------------------------
+
+
+def test_random_directions_are_isotropic_unit_vectors():
+    x = nulls.random_directions(4000, 16, np.random.default_rng(8))
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1, rtol=1e-5)
+    cosine = x[:2000] @ x[2000:].T
+    # the squared cosine of two random directions follows Beta(1/2, (d - 1)/2)
+    assert stats.kstest(cosine.diagonal() ** 2, stats.beta(0.5, 7.5).cdf).pvalue > 1e-3
+    np.testing.assert_allclose(x.T @ x / 4000, np.eye(16) / 16, atol=0.01)
+
+
+def random_network(rng, n_genes=120, n_edges=500):
+    hub = rng.dirichlet(np.full(n_genes, 0.4))
+    a, b = rng.choice(n_genes, n_edges, p=0.8 * hub + 0.2 / n_genes), rng.choice(n_genes, n_edges)
+    genes = np.array([f"G{i}" for i in range(n_genes)], dtype=object)
+    return adjacency(genes[a], genes[b], genes)
+
+
+def test_edges_are_counted_as_a_loop_counts_them():
+    rng = np.random.default_rng(9)
+    network, lists = random_network(rng), binary(rng, 30, 120, 10)
+    dense = network.toarray()
+    assert (dense == dense.T).all() and not dense.diagonal().any() and set(np.unique(dense)) == {0, 1}
+    expected = [sum(dense[i, j] for i in row.indices for j in row.indices if i < j) for row in lists]
+    np.testing.assert_array_equal(edges_within(lists, network), expected)
+    assert max(expected) > 0
+
+
+def test_edge_null_keeps_degree_and_popularity_and_finds_planted_cliques():
+    rng = np.random.default_rng(10)
+    lists, network = binary(rng, 50, 120, 8), random_network(rng)
+    strata = edge_strata(lists, network)
+    listed, degree = np.asarray(lists.sum(axis=0)).ravel(), np.diff(network.indptr)
+    for s in np.unique(strata):
+        frequency = listed[strata == s]
+        assert np.ceil(np.log2(frequency + 1)).min() == np.ceil(np.log2(frequency + 1)).max()
+    order = nulls.relabel_within(strata, rng)
+    moved = listed > 0
+    assert np.corrcoef(degree[order][moved], degree[moved])[0, 1] > 0.8
+    # lists without meaning: p is never small too often
+    p = np.concatenate([edge_test(binary(rng, 40, 120, 8), random_network(rng), n=39, seed=i)["p"] for i in range(12)])
+    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
+    lists, network = binary(rng, 60, 600, 8), random_network(rng, 600, 3000)
+    clique = lists[7].indices
+    both = np.array([(i, j) for i in clique for j in clique if i != j])
+    planted = network + sp.csr_matrix((np.ones(len(both), np.int32), (both[:, 0], both[:, 1])), network.shape)
+    planted.data[:] = 1
+    found = edge_test(lists, planted, n=199)
+    assert found.loc[7, "edges"] == 28 and found.loc[7, "p"] == found["p"].min() == 1 / 200
+    assert found.loc[7, "expected"] < 14
+    assert (found.drop(7)["p"] <= 0.05).mean() < 0.2
