@@ -113,9 +113,9 @@ page.save(genes, "genes")
 listed = top.assign(token=tokens[top["gene"]], gene_index=top["gene"], gene=symbols[top["gene"]])
 page.save(listed, "top_genes")
 page.save(
-    pd.concat([t[["latent", "gene"]].assign(block=b) for b, t in enumerate(without)])
+    pd.concat([t[["latent", "position", "gene"]].assign(block=b) for b, t in enumerate(without)])
     .rename(columns={"gene": "gene_index"})
-    .astype({"latent": np.int32, "gene_index": np.int32, "block": np.int8}),
+    .astype({"latent": np.int32, "position": np.int16, "gene_index": np.int32, "block": np.int8}),
     "top_genes_without_block",
 )
 write_table(page.dir / "firing.parquet", catalogue.firing_table(training, heldout))  # for later phases, not for download

@@ -47,16 +47,17 @@ import plotly.graph_objects as go
 from biosae_utils.analysis import baselines, catalogue, edges, enrich, labels, libraries, rules
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
-from biosae_utils.store import read_table
+from biosae_utils.store import read_json, read_table
 
 features = read_table(page.input("03_catalogue", "features.parquet"))
 genes = read_table(page.input("03_catalogue", "genes.parquet"))
 top = read_table(page.input("03_catalogue", "top_genes.parquet")).query("position <= @p.n_top")
-without = read_table(page.input("03_catalogue", "top_genes_without_block.parquet"))
+without = read_table(page.input("03_catalogue", "top_genes_without_block.parquet")).query("position <= @p.n_top")
 firing, unseen = catalogue.firing_from_table(
     read_table(page.input("03_catalogue", "firing.parquet")), genes, len(features)
 )
-min_count = int(top["count"].min())
+chosen = read_json(page.input("03_catalogue", "manifest.json"))["params"]  # how the catalogue made its lists
+min_count, shrinkage = chosen["min_count"], chosen["shrinkage"]
 found = libraries.load(p.genesets, p.collections)
 
 # %% [markdown]
@@ -66,12 +67,12 @@ found = libraries.load(p.genesets, p.collections)
 #   are counted, also those whose list is too short to test.
 # * **Background.** The genes that *could* have been listed: those at enough positions of these cells. Terms are cut to it,
 #   and keep {{ min_size }} to {{ max_size }} genes after the cut.
-# * **Test.** One-sided hypergeometric (Fisher) test of every latent against every term.
-# * **Family.** *All* tests, also those without any overlap. {term}`BH` at {{ fdr }}, once over the terms of each latent and once
+# * **Test.** One-sided {term}`hypergeometric test` of every latent against every term.
+# * **Family.** *All* tests, also those without any overlap ({term}`family of tests`). {term}`BH` at {{ fdr }}, once over the terms of each latent and once
 #   over the whole layer. The published rule leaves out tests with fewer than two shared genes before it corrects, takes
 #   the union of the lists as background and does not cut the terms to it {cite:p}`kendiukhov2025`.
 # * **Controls.** (a) *permuted labels*: genes swap names, so that everything about the lists stays but their meaning; (b)
-#   *frequency-matched lists*: lists swap genes, so that popular genes stay popular; (c) lists from directions that nobody trained:
+#   *frequency-matched lists*: lists swap genes, so that popular genes stay popular {cite:p}`strona2014`; (c) lists from directions that nobody trained:
 #   the model's raw coordinates, principal axes, random directions, each with the genes at its far end.
 # * **Unit.** The interval of the real share leaves out one of ten blocks of cells at a time and makes the lists anew; intervals of the
 #   controls are 2.5 to 97.5 % of {{ n_permutations }} draws.
@@ -239,7 +240,7 @@ def inside(f):
     return catalogue.GeneFiring(f.sums[columns], f.counts[columns], f.positions[columns])
 
 
-split = labels.split_scores(inside(firing), inside(unseen), sets, alpha=p.fdr, n_top=p.n_top, min_count=min_count, min_size=p.min_size, max_size=p.max_size, seed=p.seed)  # fmt: skip
+split = labels.split_scores(inside(firing), inside(unseen), sets, alpha=p.fdr, n_top=p.n_top, min_count=min_count, shrinkage=shrinkage, min_size=p.min_size, max_size=p.max_size, seed=p.seed)  # fmt: skip
 page.save(split, "split_labels")
 labelled = split[split["labelled"]].dropna(subset=["auroc", "control_auroc"])
 rule_auroc = "labelled latents (BH per latent on the choosing half); supported if the lower end of the bootstrap interval of the difference exceeds 0"

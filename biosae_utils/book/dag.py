@@ -20,7 +20,7 @@ READS: dict[str, tuple[str, ...]] = {
     "01_extract": ("00_data",),
     "02_sae": ("00_data", "01_extract"),
     "03_catalogue": ("00_data", "01_extract", "02_sae"),
-    "04_annotate": ("00_data", "03_catalogue"),
+    "04_annotate": ("01_extract", "03_catalogue"),
     "05_svd": ("01_extract", "02_sae", "03_catalogue", "04_annotate"),
     "06_tracking": ("01_extract", "02_sae", "03_catalogue"),
     "16_published": (),
