@@ -107,7 +107,9 @@ alive = (features["state"] != "dead").to_numpy()
 
 # %% tags=["hide-input"]
 page.save(features, "features")
-genes = pd.DataFrame({"gene": np.arange(n_genes), "token": tokens, "symbol": symbols, "n_positions": training.positions})
+genes = pd.DataFrame(
+    {"gene": np.arange(n_genes), "token": tokens, "symbol": symbols, "n_positions": training.positions}
+)
 genes["n_positions_heldout"] = 0 if heldout is None else heldout.positions
 page.save(genes, "genes")
 listed = top.assign(token=tokens[top["gene"]], gene_index=top["gene"], gene=symbols[top["gene"]])
@@ -118,7 +120,9 @@ page.save(
     .astype({"latent": np.int32, "position": np.int16, "gene_index": np.int32, "block": np.int8}),
     "top_genes_without_block",
 )
-write_table(page.dir / "firing.parquet", catalogue.firing_table(training, heldout))  # for later phases, not for download
+write_table(
+    page.dir / "firing.parquet", catalogue.firing_table(training, heldout)
+)  # for later phases, not for download
 
 # %% [markdown]
 # ## What the latents are
@@ -130,7 +134,9 @@ page.table(
     features[alive]
     .sort_values("n_fired", ascending=False)
     .drop(columns=["n_listed"])
-    .rename(columns={"top_genes": "top genes", "gene_share": "gene share", "rank_share": "rank share", "n_fired": "fired"}),
+    .rename(
+        columns={"top_genes": "top genes", "gene_share": "gene share", "rank_share": "rank share", "n_fired": "fired"}
+    ),
     name="features",
     caption="All latents that fire, most frequent first. Frequency: share of all positions. Mean: over firings.",
 )
@@ -211,7 +217,9 @@ else:
     again = catalogue.top_genes(heldout, n_top=p.n_top, min_count=fewer, shrinkage=p.shrinkage)
     other = np.empty(F, dtype=np.int64)
     with_list = np.unique(again["latent"])
-    other[with_list] = np.roll(np.random.default_rng(p.seed).permutation(with_list), 1)[np.argsort(np.argsort(with_list))]
+    other[with_list] = np.roll(np.random.default_rng(p.seed).permutation(with_list), 1)[
+        np.argsort(np.argsort(with_list))
+    ]
     swapped = again.assign(latent=other[again["latent"]])
     same = catalogue.list_overlap(top, again, F)
     chance = catalogue.list_overlap(top, swapped, F)
@@ -257,7 +265,11 @@ means = celltypes.cell_means(store, cell, n_cells)
 with atomic_path(page.dir / "cell_means.npz") as tmp:
     sp.save_npz(tmp, means)
 columns = [c for c in ("condition", "cell_type") if c in cohort and 1 < cohort[c].nunique() <= 100]
-scores = celltypes.best_latents(means, cohort[columns], heldout_cell, seed=p.seed) if columns and heldout is not None else None
+scores = (
+    celltypes.best_latents(means, cohort[columns], heldout_cell, seed=p.seed)
+    if columns and heldout is not None
+    else None
+)
 if scores is None:
     page.claim(
         id="cells_separate", title="Groups of cells were not tested: there is no cell type, no condition, or no held-out cell",
@@ -271,7 +283,12 @@ else:
     for column, name, colour, symbol in (
         ("control", "labels dealt out anew", CONTROL, "x"), ("heldout", "held-out cells", REAL, "circle"), ("training", "training cells (chosen here)", OKABE_ITO[4], "circle-open"),
     ):  # fmt: skip
-        error = {"type": "data", "symmetric": False, "array": best["high"] - best["heldout"], "arrayminus": best["heldout"] - best["low"]}
+        error = {
+            "type": "data",
+            "symmetric": False,
+            "array": best["high"] - best["heldout"],
+            "arrayminus": best["heldout"] - best["low"],
+        }
         fig.add_scatter(
             x=axis, y=best[column], mode="markers", name=name, marker={"color": colour, "symbol": symbol, "size": 10},
             error_y=error if column == "heldout" else None, text=best["latent"].astype(str) + ": " + best["top_genes"].str.slice(0, 60),
@@ -330,7 +347,9 @@ lines = [
     f"for {detectors:.0%} of the latents it explains more than half: they are mostly token detectors.",
 ]
 if same is not None:
-    lines.append(f"{replicated:.0%} of the listed genes come back in held-out cells, against {by_chance:.0%} by chance.")
+    lines.append(
+        f"{replicated:.0%} of the listed genes come back in held-out cells, against {by_chance:.0%} by chance."
+    )
 if scores is not None:
     lines.append(
         f"The best latent for {lead['column'].replace('_', ' ')} “{lead['group']}” is {int(lead['latent'])} ({', '.join(lead['top_genes'].split(', ')[:4])}): "

@@ -43,6 +43,7 @@ p = page.params
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from IPython.display import Markdown, display
 
 from biosae_utils.analysis import baselines, catalogue, edges, enrich, labels, libraries, rules
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
@@ -80,7 +81,11 @@ found = libraries.load(p.genesets, p.collections)
 # Which gene sets are here:
 
 # %% tags=["hide-input"]
-page.table(found.table, name="sources", caption="Sources of annotation. What is not shipped is fetched with the command in the last column.")
+page.table(
+    found.table,
+    name="sources",
+    caption="Sources of annotation. What is not shipped is fetched with the command in the last column.",
+)
 
 # %% tags=["hide-input"]
 alive = np.flatnonzero((features["state"] != "dead").to_numpy())
@@ -167,6 +172,13 @@ for name, h in headline.items():
         verdict=verdict(h["low"] > h["null_high"]),
         published=earlier if name == "published" else None,
     )
+display(
+    Markdown(
+        f"The published figures, {published['geneformer']} % for Geneformer and {published['scgpt']} % for scGPT, "
+        "come from **other models on other cells** (the full models on K562 and Tabula Sapiens cells) and count single STRING or TRRUST "
+        "edges as annotation. They stand beside the claim for orientation and are not replicated here."
+    )
+)
 directions = shares.query("rule == 'feature' and source in ['raw coordinates', 'principal axes', 'random directions']")
 rival = directions.sort_values("share").iloc[-1]
 page.claim(
@@ -182,10 +194,6 @@ page.claim(
 )
 
 # %% [markdown]
-# The published figures, 52.4 % for Geneformer and 31.0 % for scGPT, come from **other models on other cells** (the full models on K562
-# and Tabula Sapiens cells) and count single STRING or TRRUST edges as annotation. They stand beside the claim for orientation
-# and are not replicated here.
-#
 # **What it shows.** How much of the headline is the rule. **What it does not show.** That unannotated latents mean nothing: gene sets are
 # incomplete, and a latent may read cell state that no set describes.
 
@@ -206,7 +214,9 @@ if len(hits):
     terms = problem.sets.terms
     on_background = catalogue.GeneFiring(unseen.sums[columns], unseen.counts[columns], unseen.positions[columns])
     feature, term = hits["feature"].to_numpy(), hits["term"].to_numpy()
-    leave_out = enrich.make_lists(top["latent"].to_numpy(), np.searchsorted(columns, top["gene_index"]), (len(features), len(columns)))
+    leave_out = enrich.make_lists(
+        top["latent"].to_numpy(), np.searchsorted(columns, top["gene_index"]), (len(features), len(columns))
+    )
     quality = labels.score_labels(on_background, problem.sets, alive[feature], term, leave_out=leave_out)
     described = hits.drop(columns=["feature", "term"]).assign(
         latent=alive[feature],
@@ -234,6 +244,7 @@ if len(hits):
 # The stricter question, for every latent at once: genes are cut in two halves. On one half, in training cells, each latent
 # gets its best term; on the other half, in held-out cells, the term must predict where the latent fires; then the other way
 # round. Control: the labels change places among the labelled latents, so the same popular terms meet the wrong latents.
+
 
 # %% tags=["hide-input"]
 def inside(f):
@@ -290,7 +301,9 @@ if not len(coarse):  # other gene sets: the fifty largest terms
     coarse = problem.sets.select(np.argsort(-problem.sets.terms["size"].to_numpy(), kind="stable")[:50])
 if leaders:
     mean = firing.mean()[columns].tocsc()
-    ranked = [labels.prerank(mean[:, [i]].toarray().ravel(), coarse, seed=p.seed).head(10).assign(latent=i) for i in leaders]
+    ranked = [
+        labels.prerank(mean[:, [i]].toarray().ravel(), coarse, seed=p.seed).head(10).assign(latent=i) for i in leaders
+    ]
     page.table(
         pd.concat(ranked)[["latent", "name", "nes", "p", "q", "leading"]],
         name="prerank",
@@ -306,7 +319,7 @@ if leaders:
 # %% tags=["hide-input"]
 rule_edges = "BH over latents at the page's level; supported if the lower end of a Wilson interval of the share exceeds the level"
 if found.string is None:
-    page.claim(id="string_edges", title=f"STRING was not tested: not fetched ({libraries.COMMANDS['STRING']})", rule=rule_edges, verdict="not_tested")  # fmt: skip
+    page.claim(id="string_edges", title="STRING was not tested: its files are not fetched", rule=rule_edges, verdict="not_tested")  # fmt: skip
 else:
     matched = edges.edge_test(lists, found.string_network(universe), n=199, seed=p.seed).assign(latent=alive)
     page.save(matched, "string")
@@ -318,7 +331,7 @@ else:
     )  # fmt: skip
 rule_targets = "all (latent, factor) tests of the layer as one family; supported if the real share exceeds the 97.5 % quantile of permuted labels"
 if found.trrust is None:
-    page.claim(id="trrust_targets", title=f"TRRUST was not tested: not fetched ({libraries.COMMANDS['TRRUST']})", rule=rule_targets, verdict="not_tested")  # fmt: skip
+    page.claim(id="trrust_targets", title="TRRUST was not tested: its file is not fetched", rule=rule_targets, verdict="not_tested")  # fmt: skip
 else:
     targets = rules.compare_rules({"latents": lists}, edges.trrust_sets(found.trrust).on_genes(universe), rules=rules.RULES[-1:], n_permutations=p.n_permutations, n_matched=1, seed=p.seed, **sizes).set_index("source")  # fmt: skip
     real, null = targets.loc["latents"], targets.loc["permuted labels"]
@@ -354,7 +367,9 @@ lines = [
     f"The best untrained baseline, {rival['source']}, reaches {100 * rival['share']:.1f} % per list.",
 ]
 if auroc is not None:
-    lines.append(f"On genes and cells that did not choose them, {len(labelled)} labels reach a mean AUROC of {auroc:.2f}; labels of other latents {auroc_control:.2f}.")
+    lines.append(
+        f"On genes and cells that did not choose them, {len(labelled)} labels reach a mean AUROC of {auroc:.2f}; labels of other latents {auroc_control:.2f}."
+    )
 missing = [name for name, command in libraries.COMMANDS.items() if name in found.absent]
 if missing:
     lines.append("Not fetched, so not tested: " + ", ".join(f"{m} (`{libraries.COMMANDS[m]}`)" for m in missing) + ".")

@@ -5,7 +5,6 @@ Symbols are compared in upper case. A `GeneSets` is sparse, terms by genes; ever
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,6 @@ import scipy.sparse as sp
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import read_json, read_table
-
-LIBRARIES = {"GO_BP": "GO_Biological_Process_2023", "KEGG": "KEGG_2021_Human", "Reactome": "Reactome_2022"}
-"""Enrichr libraries (through gseapy) by the name of the collection. KEGG may be fetched, never redistributed."""
 
 
 @dataclass(frozen=True)
@@ -199,27 +195,3 @@ def _json_sets(path: Path) -> dict[str, list[str]]:
     if not isinstance(sets, dict) or not all(isinstance(v, list) for v in sets.values()):
         raise BiosaeError("A JSON file of gene sets must be {name: [symbols]}", where=str(path))
     return sets
-
-
-def download_library(collection: str, path: Path | str) -> GeneSets:
-    """Fetch one of `LIBRARIES` from Enrichr through gseapy and keep it as JSON at `path`.
-
-    The file stays with the user: KEGG's licence does not allow passing it on.
-    """
-    import gseapy
-
-    from biosae_utils.store import atomic_path
-
-    if collection not in LIBRARIES:
-        raise BiosaeError(f"No library is known for {collection}", do=f"choose from {', '.join(LIBRARIES)}")
-    try:
-        sets = gseapy.get_library(LIBRARIES[collection], organism="Human")
-    except Exception as e:  # gseapy raises whatever requests raises
-        raise BiosaeError(
-            f"{LIBRARIES[collection]} could not be fetched ({e})",
-            where="maayanlab.cloud/Enrichr",
-            do="check the connection and try again",
-        ) from e
-    with atomic_path(path) as tmp:
-        tmp.write_text(json.dumps(sets))
-    return from_dict(sets, collection)

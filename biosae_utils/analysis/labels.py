@@ -201,8 +201,8 @@ def prerank(
     """
     import gseapy
 
-    # Most genes have mean 0. Ties are broken at random (seeded) and only ranks count (weight 0): weighted by a score that
-    # a few genes own, any term with one of them would look enriched.
+    # Most genes have mean 0. Ties are broken at random (seeded) and only ranks count (weight 0): weighted by a score
+    # that a few genes own, any term with one of them would look enriched.
     jitter = np.random.default_rng(seed).random(len(scores))
     order = np.lexsort((jitter, np.asarray(scores, dtype=float)))
     rank = np.empty(len(order))
