@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.store import fingerprint
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
 VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
@@ -89,7 +90,7 @@ class SaeParams(ModelPage):
     )
     steps: int = Field(600, ge=10, description="optimiser steps")
     batch_size: int = Field(2048, ge=32, description="positions a step")
-    lr: float = Field(3e-3, gt=0, description="peak learning rate")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null for 0.083 / sqrt(d_in)")
     n_seeds: int = Field(
         3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first"
     )
@@ -146,7 +147,7 @@ class TrackParams(ModelPage):
 class ScorecardParams(PageParams):
     """15_scorecard: every claim of the run."""
 
-    rules_hash: str = Field("", description="hash of the config's rules; filled by the runner")
+    rules_hash: str = Field("", description="hash of the parameters of all pages; filled by the runner")
 
 
 class PublishedParams(PageParams):
@@ -257,6 +258,12 @@ class RunConfig(Strict):
                     )
         return out
 
+    def rules_hash(self) -> str:
+        """Hash of the parameters of every page but the scorecard: the thresholds that were fixed before the run."""
+        pages = [page for page in self.pages() if page[0] != "15_scorecard"]
+        dumps = [self.phase_params(*page).model_dump(mode="json", exclude={"results"}) for page in pages]
+        return fingerprint([[*page, values] for page, values in zip(pages, dumps, strict=True)])
+
     def phase_params(
         self, phase: str, model: str | None = None, layer: int | None = None, **override: Any
     ) -> PageParams:
@@ -275,6 +282,8 @@ class RunConfig(Strict):
             values["layer"] = layer
         if "data" in cls.model_fields:
             values["data"] = self.data.get("path", DataParams.model_fields["path"].default)
+        if phase == "15_scorecard":
+            values["rules_hash"] = self.rules_hash()
         if phase == "00_data":
             values["models"] = {slug: entry.source for slug, entry in self.models.items() if entry.variant == "trained"}
         return checked(cls, {**values, **override}, where=f"parameters of {phase}")

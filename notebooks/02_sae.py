@@ -40,7 +40,7 @@ k = 16
 kind = "topk"
 steps = 600
 batch_size = 2048
-lr = 3e-3
+lr = None
 n_seeds = 3
 layers = None
 device = "auto"
@@ -115,7 +115,8 @@ on = pick_device(p.device)
 trained = train.train_layers(sample, config, n_seeds=p.n_seeds, device=on)
 
 middle = use[len(use) // 2]
-rates = [p.lr / 10, p.lr / 3, p.lr, p.lr * 3]
+chosen = config.peak_lr(foundation.info.d_model)
+rates = [chosen / 9, chosen / 3, chosen, chosen * 3]
 short = max(10, p.steps // 3)
 controls = train.train_many(
     [train.Job(sample[i], replace(config, freeze_decoder=True), f"layer {i}, frozen decoder") for i in use]
@@ -160,7 +161,7 @@ tried = pd.DataFrame(
 page.save(tried, "learning_rates")
 fig = go.Figure()
 fig.add_scatter(x=tried.lr, y=tried.fvu, mode="lines+markers", line_color=REAL, showlegend=False)
-fig.add_vline(x=p.lr, line_dash="dot", line_color=ACCENT, annotation_text="used here")
+fig.add_vline(x=chosen, line_dash="dot", line_color=ACCENT, annotation_text="used here")
 fig.update_layout(xaxis_title="learning rate", yaxis_title="variance unexplained, held-out cells", xaxis_type="log")
 page.figure(
     fig,
@@ -487,7 +488,7 @@ for layer in use:
                 "seed": result.config.seed,
                 "steps": result.config.steps,
                 "batch_size": result.config.batch_size,
-                "lr": result.config.lr,
+                "lr": chosen,
                 "heldout_fvu": quality[layer][extra].fvu,
             },
         )
