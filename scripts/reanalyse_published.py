@@ -23,8 +23,9 @@ from biosae_utils.analysis.published import read_atlas
 from biosae_utils.analysis.reanalysis import POPULATIONS, SIGNIFICANT, reanalyse
 from biosae_utils.book.manifest import code_version
 from biosae_utils.errors import BiosaeError
-from biosae_utils.store import atomic_path, fingerprint, sha256, write_json
+from biosae_utils.store import atomic_path, fingerprint, read_json, sha256, write_json
 
+FETCHED = {"atlas-geneformer": "geneformer-v2-316m", "atlas-scgpt": "scgpt-human"}  # names that `biosae fetch` gives
 SOURCES = {
     "geneformer-v2-316m": "github.com/Biodyn-AI/geneformer-atlas, public/data (MIT)",
     "scgpt-human": "github.com/Biodyn-AI/scgpt-atlas, public/data (MIT)",
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--out", type=Path, help="folder of the tables; default data/published_summary/<name of DIR>")
     parser.add_argument("--genesets", type=Path, nargs="+", default=[Path("data/demo/genesets.parquet")])
-    parser.add_argument("--revision", default="not known", help="commit of the atlas' repository")
+    parser.add_argument("--revision", help="commit of the atlas' repository; by default what `biosae fetch` noted")
     parser.add_argument("--permutations", type=int, default=50, help="draws of permuted gene labels")
     parser.add_argument("--matched", type=int, default=20, help="draws of frequency-matched lists")
     parser.add_argument("--seed", type=int, default=0)
@@ -64,25 +65,28 @@ def run(args: argparse.Namespace) -> None:
     atlas = read_atlas(args.directory)
     for problem in atlas.problems.itertuples():
         print(f"{problem.file}: {problem.what}")
-    out = args.out or Path("data/published_summary") / atlas.name
+    name = FETCHED.get(atlas.name, atlas.name)
+    out = args.out or Path("data/published_summary") / name
+    lock = args.directory / "lock.json"  # left by `biosae fetch`
+    revision = args.revision or (read_json(lock).get("revision") if lock.is_file() else None) or "not known"
     tables = []
     with Progress(disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("re-analysis", total=len(families) * len(atlas.layers) * len(POPULATIONS))
-        for name, chosen in families.items():
+        for label, chosen in families.items():
             sets = everything.select(everything.terms["collection"].isin(chosen).to_numpy())
             table = reanalyse(
                 atlas, sets, n_permutations=args.permutations, n_matched=args.matched, seed=args.seed,
                 n_jobs=os.cpu_count() or 1, done=lambda: bar.advance(task),
             )  # fmt: skip
-            table.insert(0, "sets", name)
+            table.insert(0, "sets", label)
             tables.append(table)
     write_csv(out / "rules.csv", pd.concat(tables))
     write_csv(out / "published.csv", atlas.published)
     alive = atlas.features[~atlas.features["dead"]]
     record = {
-        "atlas": atlas.name,
-        "source": SOURCES.get(atlas.name, "not known"),
-        "revision": args.revision,
+        "atlas": name,
+        "source": SOURCES.get(name, "not known"),
+        "revision": revision,
         "content": fingerprint(atlas.hashes),
         "files_read": len(atlas.hashes),
         "n_layers": atlas.n_layers,
@@ -95,8 +99,7 @@ def run(args: argparse.Namespace) -> None:
         "permutations": args.permutations,
         "matched": args.matched,
         "seed": args.seed,
-        "command": "python scripts/reanalyse_published.py DIR"
-        + (f" --revision {args.revision}" if args.revision != "not known" else ""),
+        "command": f"python scripts/reanalyse_published.py DIR --out data/published_summary/{name}",
         "code_version": code_version(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
