@@ -85,16 +85,32 @@ def apply(
 
 `biosae import sae_final.pt -o my_sae`
 
-`biosae import sparsify_folder -o my_sae`""",
+`biosae import sparsify_folder -o my_sae`
+
+`biosae import --published data/fetched/atlas-geneformer -o my_atlas`""",
 )
 def import_(
-    source: Annotated[Path, typer.Argument(help="Published checkpoint (.pt) or sparsify folder.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(help="Published checkpoint (.pt), sparsify folder or feature atlas.", show_default=False)
+    ],
     target: Folder,
     mean: Annotated[Path | None, typer.Option(help="activation_mean.npy of a published checkpoint.")] = None,
+    published: Annotated[bool, typer.Option("--published", help="The folder is a published feature atlas.")] = False,
 ) -> None:
-    """Convert somebody else's SAE to SAELens layout, which every command here reads."""
+    """Convert somebody else's SAE to SAELens layout, which every command here reads; or a feature atlas to tables."""
     from biosae_utils.sae.formats import import_published, import_sparsify, save_sae
 
+    if published:
+        from biosae_utils.analysis.published import import_atlas
+
+        atlas = import_atlas(source, target)
+        for problem in atlas.problems.itertuples():
+            err.print(f"{problem.file}: {problem.what}", markup=False)
+        n_alive = int((~atlas.features["dead"]).sum())
+        out.print(
+            f"{target}: {n_alive:,} alive features of {len(atlas.layers)} of {atlas.n_layers} layers", markup=False
+        )
+        return
     if source.is_dir() and (source / "sae.safetensors").is_file():
         sae = import_sparsify(source)
     elif source.is_file():

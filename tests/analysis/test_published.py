@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from biosae_utils.analysis import published, reanalysis
 from biosae_utils.analysis.genesets import from_dict
+from biosae_utils.cli import app
 from biosae_utils.errors import BiosaeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,6 +175,16 @@ def test_import_writes_tables_and_a_record(tmp_path: Path, whole: Path) -> None:
     assert len(pd.read_parquet(tmp_path / "out" / "features.parquet")) == N_LAYERS * N_FEATURES
     record = json.loads((tmp_path / "out" / "import.json").read_text())
     assert record["layers"] == [0, 1, 2] and len(record["sha256"]) == 9 and record["problems"] == []
+
+
+def test_the_command_imports_an_atlas_and_says_what_is_missing(tmp_path: Path) -> None:
+    folder = write_atlas(tmp_path / "a")
+    (folder / "layer_01_annotations.json.gz").unlink()
+    done = CliRunner().invoke(app, ["import", "--published", str(folder), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "layer_01_annotations.json: missing" in done.output
+    assert "177 alive features of 3 of 3 layers" in " ".join(done.output.split())
+    assert (tmp_path / "out" / "top_genes.parquet").is_file()
 
 
 # ---- re-analysis -------------------------------------------------------------------------------------------------
