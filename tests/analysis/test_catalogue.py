@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from biosae_utils.analysis import baselines, catalogue, celltypes, labels
+from biosae_utils.analysis import baselines, catalogue, celltypes, enrich, labels
 from biosae_utils.analysis.genesets import from_dict
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.codes import CodeStore, group_sums, latent_stats
@@ -263,6 +263,26 @@ def test_split_scores_find_a_programme_and_not_its_absence():
     assert low < labelled["auroc"].mean() < high and difference > 0.2
     again = labels.split_scores(fire(200), fire(60), sets, min_count=5, seed=1)
     assert not again["term"].equals(split["term"])  # another seed halves the genes elsewhere
+
+
+def test_a_label_of_chance_scores_half_when_its_list_is_left_out():
+    rng = np.random.default_rng(7)
+    n_genes, n_latents = 500, 80
+    symbols = np.array([f"S{i}" for i in range(n_genes)], dtype=object)
+    sets = from_dict({f"T{i}": rng.choice(symbols, 20, replace=False) for i in range(150)}, "X").on_genes(symbols)
+    sums = sp.csr_matrix(
+        rng.gamma(1, 1, (n_genes, n_latents)) * 50
+    )  # a gene's mean is the same in all cells: the worst case
+    counts = sp.csr_matrix((np.full(sums.nnz, 50), sums.indices, sums.indptr), sums.shape)
+    firing = catalogue.GeneFiring(sums, counts, np.full(n_genes, 100))
+    top = catalogue.top_genes(firing)
+    lists = enrich.make_lists(top["latent"].to_numpy(), top["gene"].to_numpy(), (n_latents, n_genes))
+    best = enrich.score_all(enrich.Problem(lists, sets, sets.terms["size"].to_numpy())).drop_duplicates("feature")
+    pair = best["feature"].to_numpy(), best["term"].to_numpy()
+    fair = labels.score_labels(firing, sets, *pair, leave_out=lists)["auroc"]
+    unfair = labels.score_labels(firing, sets, *pair)["auroc"]
+    assert abs(fair.mean() - 0.5) < 3 * fair.std() / np.sqrt(n_latents)
+    assert unfair.mean() > 0.5 + 6 * unfair.std() / np.sqrt(n_latents)  # what leaving them out protects against
 
 
 def test_prerank_finds_the_term_at_the_top_and_is_repeatable():
