@@ -24,7 +24,7 @@ Held-out loss ({evaluation["unit"]}; {evaluation["heldout_cells"]:,} cells that 
 {table}
 
 The model's gain over the best baseline is {gain["mean"]:.3f} ({gain["low"]:.3f} to {gain["high"]:.3f}).
-Baselines are fitted on the training cells alone and judged at the same masked positions.
+Baselines are fitted on the training cells alone and judged at the same masked positions. {evaluation.get("note", "")}
 
 Training: {training["steps"]:,} steps of {training["batch"]} cells in {training["seconds"]:.0f} s on one
 {card["machine"]["device"]}; {data["training"]:,} cells, seed {training["seed"]}; weights chosen on {data["validation"]}

@@ -30,12 +30,13 @@ from torch import Tensor
 from biosae_utils.models.base import Batch, Tokens
 from biosae_utils.models.blocks import BlockModel
 from biosae_utils.models.registry import load_model
-from biosae_utils.store import atomic_path, sha256, write_json
+from biosae_utils.store import atomic_path, read_json, sha256, write_json
 from scripts.pretrain_baselines import bin_baselines, gene_baselines, interval
 from scripts.pretrain_card import describe
-from scripts.pretrain_layout import FFN, HEADS, LAYERS, WIDTH, Cells, write_geneformer, write_scgpt
+from scripts.pretrain_layout import Cells, write_geneformer, write_scgpt
 
 MASK_RATE = 0.15
+WEIGHTS = "model.safetensors"
 
 
 # ---- training objectives -----------------------------------------------------------------------------------------
@@ -67,18 +68,13 @@ class Recipe:
     write: Callable[[Path, Cells], None]
     corrupt: Callable[[BlockModel, Batch, torch.Generator], tuple[Batch, Tensor]]
     baselines: Callable[..., dict]
-    weights: str
     unit: str
     scale: float  # divides the loss, so that the gradient clip means the same for both
 
 
 RECIPES = {
-    "mini-geneformer": Recipe(
-        write_geneformer, mask_genes, gene_baselines, "model.safetensors", "nats a masked gene", 1.0
-    ),
-    "mini-scgpt": Recipe(
-        write_scgpt, mask_values, bin_baselines, "model.safetensors", "squared bins a masked value", 100.0
-    ),
+    "mini-geneformer": Recipe(write_geneformer, mask_genes, gene_baselines, "nats a masked gene", 1.0),
+    "mini-scgpt": Recipe(write_scgpt, mask_values, bin_baselines, "squared bins a masked value", 100.0),
 }
 
 
@@ -197,64 +193,62 @@ def masked_losses(model: BlockModel, data: Resident, rows: np.ndarray, size: int
 
 
 def make(name: str, cells: Cells, options: argparse.Namespace) -> None:
+    """Train a model, or with ``--evaluate`` take the weights that are there, and write its card."""
+    recipe, folder = RECIPES[name], options.out / name
+    shuffled = np.random.default_rng(options.seed).permutation(np.flatnonzero(~cells.heldout))
+    n_validation = min(500, len(shuffled) // 10)
+    validation, rows = shuffled[:n_validation], shuffled[n_validation:]
+    if options.evaluate:
+        trained = {key: read_json(folder / "card.json")[key] for key in ("training", "machine")}
+    else:
+        trained = train_and_save(name, cells, rows, validation, options)
+    # what users get: the saved file, read back from float16
+    model = load_model(folder, name=name, device=options.device, dtype="float32")
+    tokens, heldout = model.encode(cells.counts, cells.genes), np.flatnonzero(cells.heldout)
+    parts = masked_losses(model, Resident(model, tokens), heldout)
+    loss, cell, column, ids = map(np.concatenate, zip(*parts, strict=True))
+    evaluation = {"unit": recipe.unit, "heldout_cells": len(heldout), "masked_positions": len(loss)}
+    evaluation |= {"model": interval(loss, cell)}
+    evaluation |= recipe.baselines(model, tokens, rows, cell=cell, column=column, ids=ids, loss=loss)
+    card = {
+        "name": name,
+        "parameters": sum(p.numel() for p in model.net.parameters()),
+        "architecture": {
+            "d_model": model.info.d_model,
+            "layers": model.info.n_layers,
+            "vocabulary": len(model.info.vocab),
+        },
+        "data": {"sources": cells.sources, "training": len(rows), "validation": n_validation, "heldout": len(heldout)},
+        "data_sha256": sha256(options.data),
+        "weights_sha256": model.info.sha256,
+        "evaluation": evaluation,
+    }
+    write_json(folder / "card.json", card | trained)
+    with atomic_path(folder / "README.md") as tmp:
+        tmp.write_text(describe(card | trained))
+    print(json.dumps(evaluation, indent=1), flush=True)
+
+
+def train_and_save(
+    name: str, cells: Cells, rows: np.ndarray, validation: np.ndarray, options: argparse.Namespace
+) -> dict:
+    """Write a model's directory, weights included; returns what the card says of the training."""
     recipe, folder = RECIPES[name], options.out / name
     recipe.write(folder, cells)
     model = load_model(
         folder, name=name, variant="random-weights", device=options.device, dtype="float32", seed=options.seed
     )
     tokens = model.encode(cells.counts, cells.genes)
-    shuffled = np.random.default_rng(options.seed).permutation(np.flatnonzero(~cells.heldout))
-    n_validation = min(500, len(shuffled) // 10)
-    validation, rows, heldout = shuffled[:n_validation], shuffled[n_validation:], np.flatnonzero(cells.heldout)
-    n_parameters = sum(p.numel() for p in model.net.parameters())
-    size = f"{n_parameters / 1e6:.2f} M parameters, {len(rows)} cells, median {np.median(tokens.lengths):.0f} tokens"
-    print(f"{name}: {size}", flush=True)
-    data = Resident(model, tokens)
-    training = train(model, data, rows, validation, recipe, options)
+    print(f"{name}: {len(rows)} cells, median {np.median(tokens.lengths):.0f} tokens", flush=True)
+    training = train(model, Resident(model, tokens), rows, validation, recipe, options)
     tied = {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias"}
     state = {k: v.half().cpu().contiguous() for k, v in model.net.state_dict().items() if k not in tied}
-    with atomic_path(folder / recipe.weights) as tmp:
+    with atomic_path(folder / WEIGHTS) as tmp:
         save_file(state, tmp, metadata={"format": "pt"})
-    # what users get: the saved file, read back from float16
-    shipped = load_model(folder, name=name, device=options.device, dtype="float32")
-    loss, cell, column, ids = map(
-        np.concatenate, zip(*masked_losses(shipped, Resident(shipped, tokens), heldout), strict=True)
-    )
-    evaluation = {
-        "model": interval(loss, cell),
-        "masked_positions": len(loss),
-        "heldout_cells": len(heldout),
-        "unit": recipe.unit,
-    }
-    evaluation |= recipe.baselines(shipped, tokens, rows, cell=cell, column=column, ids=ids, loss=loss)
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.processor() or "CPU"
-    card = {
-        "name": name,
-        "parameters": n_parameters,
-        "architecture": {
-            "d_model": WIDTH,
-            "layers": LAYERS,
-            "heads": HEADS,
-            "ffn": FFN,
-            "vocabulary": len(model.info.vocab),
-        },
-        "data": {
-            "sources": cells.sources,
-            "training": len(rows),
-            "validation": len(validation),
-            "heldout": len(heldout),
-        },
-        "data_sha256": sha256(options.data),
-        "weights_sha256": sha256(folder / recipe.weights),
-        "evaluation": evaluation,
-        "training": training
-        | {"seed": options.seed, "batch": options.batch, "lr": options.lr, "minutes": options.minutes},
-        "machine": {"device": device, "torch": torch.__version__, "transformers": transformers.__version__},
-    }
-    write_json(folder / "card.json", card)
-    with atomic_path(folder / "README.md") as tmp:
-        tmp.write_text(describe(card))
-    print(json.dumps(evaluation, indent=1), flush=True)
+    settings = {"seed": options.seed, "batch": options.batch, "lr": options.lr, "minutes": options.minutes}
+    machine = {"device": device, "torch": torch.__version__, "transformers": transformers.__version__}
+    return {"training": training | settings, "machine": machine}
 
 
 def main() -> None:
@@ -268,6 +262,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=300, help="steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--evaluate", action="store_true", help="measure the weights that are there, train nothing")
     parser.add_argument("--tiny", action="store_true", help="400 cells, to see that it runs")
     options = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = True
