@@ -91,33 +91,34 @@ for every alive feature, chosen by nobody, but short.
 # %% [markdown]
 # ## One set of lists, several rules
 #
-# From left to right, from the published rule to the ones that this book stands on. The collection of gene sets is a knob too: the
+# From top to bottom, from the published rule to the ones that this book stands on. The collection of gene sets is a knob too: the
 # button switches between them.
 
 # %% tags=["hide-input"]
 means = pd.concat([reanalysis.over_layers(part, seed=p.seed).assign(sets=name) for name, part in shares.groupby("sets", sort=False)])
 page.save(means, "over_layers")
 SOURCES = {"real": ("published features", REAL), "permuted": ("permuted labels", CONTROL), "matched": ("frequency-matched lists", OKABE_ITO[1])}
-fig = make_subplots(rows=1, cols=2, shared_yaxes=True, subplot_titles=["whole lists (chosen by the outcome)", "first five genes (all alive features)"])
+fig = make_subplots(cols=2, shared_yaxes=True, subplot_titles=["whole lists (chosen by the outcome)", "first five genes (all alive features)"], horizontal_spacing=0.04)
 for name in collections:
     for column, population in enumerate(reanalysis.POPULATIONS, start=1):
         part = means[(means.sets == name) & (means.population == population)].set_index("rule").loc[order]
         for key, (text, colour) in SOURCES.items():
             fig.add_bar(
-                x=[labels[r].replace(", ", ",<br>") for r in order], y=part[key], name=text, legendgroup=key, marker_color=colour,
+                y=[labels[r].replace(", ", ",<br>") for r in order], x=part[key], orientation="h", name=text, legendgroup=key, marker_color=colour,
+                text=[f"{v:.1%}" for v in part[key]], textposition="outside", cliponaxis=False,
                 showlegend=column == 1, visible=name == collections[-1], row=1, col=column,
-                error_y={"type": "data", "symmetric": False, "array": part[f"{key}_high"] - part[key], "arrayminus": part[key] - part[f"{key}_low"]},
+                error_x={"type": "data", "symmetric": False, "array": part[f"{key}_high"] - part[key], "arrayminus": part[key] - part[f"{key}_low"], "thickness": 1},
             )  # fmt: skip
 per = len(fig.data) // len(collections)
 fig.update_layout(
-    barmode="group", height=560,
+    barmode="group", height=640, margin={"t": 130}, legend={"y": 1.12, "traceorder": "normal"},
     updatemenus=[{
-        "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.22, "active": len(collections) - 1,
+        "type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.25, "active": len(collections) - 1,
         "buttons": [{"label": c, "method": "update", "args": [{"visible": [i // per == n for i in range(len(fig.data))]}]} for n, c in enumerate(collections)],
     }],
 )  # fmt: skip
-fig.update_yaxes(range=[0, 1], tickformat=".0%")
-fig.update_yaxes(title="annotated, mean over layers", col=1)
+fig.update_yaxes(autorange="reversed")
+fig.update_xaxes(range=[0, 1.16], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", title="annotated, mean over layers")
 table = means.set_index(["sets", "population", "rule"])
 everything = collections[-1]
 
@@ -132,7 +133,7 @@ page.figure(
     name="rules",
     alt="Bars of the annotated share under five rules, for whole lists and for first-five lists: "
     + "; ".join(f"{pop}, {labels[r]}: real {at(pop, r).real:.1%}, permuted {at(pop, r).permuted:.1%}, matched {at(pop, r).matched:.1%}" for pop in reanalysis.POPULATIONS for r in order),
-    caption="How to read it: only what stands above grey and orange speaks of biology. Whiskers: 95 % intervals over resampled layers of the one "
+    caption="How to read it: only what reaches beyond grey and orange speaks of biology. Whiskers: 95 % intervals over resampled layers of the one "
     "model; they tell how much its layers agree.",
 )
 
@@ -251,7 +252,7 @@ Markdown(note)
 # ```{admonition} Which family?
 # :class: tip
 # Twenty genes of a feature are tested against thousands of terms, and most pairs share no gene. Why does leaving those pairs out *before* the correction
-# make nearly everything significant, although every single p-value stays as it was? Compare the second and the third group of bars.
+# make nearly everything significant, although every single p-value stays as it was? Compare the second and the third group of bars from the top.
 # ```
 
 # %% tags=["hide-input"]
