@@ -35,11 +35,11 @@ UNNEEDED = (
     "mvc_decoder.",
     "flag_encoder.",
     "batch_encoder.",
+    "decoder.zero_logit.",
+    "grad_reverse_discriminator.",
     "sim.",
     "creterion_cce.",
-    "decoder.zero_logit.",
 )
-UNNEEDED += ("grad_reverse_discriminator.",)
 MAX_VALUE = 512
 
 
