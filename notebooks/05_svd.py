@@ -46,13 +46,15 @@ p = page.params
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from IPython.display import Markdown, display
 from plotly.subplots import make_subplots
 
-from biosae_utils.analysis import geometry, nulls
+from biosae_utils.analysis import geometry, nulls, rules
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
 from biosae_utils.sae import formats, metrics
 from biosae_utils.sae.positions import Positions
+from biosae_utils.store import read_table
 
 folder = page.input("02_sae")
 layers = sorted(int(f.parent.name[6:]) for f in folder.glob("layer_*/sae"))
@@ -278,6 +280,45 @@ page.figure(
 )
 
 # %% [markdown]
+# ## Do principal axes mean less?
+#
+# The published work compared the annotated share of “novel” features with that of the few dozen that an axis sees. The fair
+# question is another: take the axes **themselves**, list the genes at the far end of each, and put those lists through the same test as
+# the latents' lists. The annotation pages did so, with random directions and permuted labels as floors; here are all layers
+# together, under the rule that corrects over all tests of a list.
+
+# %% tags=["hide-input"]
+RULE = "feature"
+done = page.layers("04_annotate")
+parts = [read_table(page.input("04_annotate", "rules.parquet", layer=i)).assign(layer=i) for i in done]
+annotated = pd.concat([t[t["rule"] == RULE] for t in parts], ignore_index=True) if parts else None
+if annotated is not None:
+    page.save(annotated, "annotated")
+    fig = go.Figure()
+    for name, colour in (
+        ("latents", REAL), ("principal axes", OKABE_ITO[2]), ("raw coordinates", OKABE_ITO[1]), ("random directions", OKABE_ITO[3]), ("permuted labels", CONTROL),
+    ):  # fmt: skip
+        part = annotated[annotated["source"] == name]
+        if len(part):
+            fig.add_bar(
+                x=[f"layer {i}" for i in part["layer"]], y=part["share"], name=name, marker_color=colour,
+                error_y={"type": "data", "symmetric": False, "array": part["high"] - part["share"], "arrayminus": part["share"] - part["low"]},
+            )  # fmt: skip
+    fig.update_yaxes(title="lists with at least one term", tickformat=".0%", rangemode="tozero")
+    fig.update_layout(barmode="group")
+    by_source = annotated.groupby("source")["share"].mean()
+    page.figure(
+        fig,
+        name="annotated",
+        alt="Bars per layer of the share of gene lists with at least one enriched term. Means over layers: "
+        + ", ".join(f"{name} {value:.1%}" for name, value in by_source.items()),
+        caption="How to read it: latents above principal axes are easier to name than these. Whiskers: Wilson 95 % intervals over lists; "
+        "permuted labels: 2.5 to 97.5 % of draws. There are fewer axes than latents, so their whiskers are longer.",
+    )
+else:
+    display(Markdown("**Not run**: no annotation page of this model is complete, so there is nothing to compare."))
+
+# %% [markdown]
 # ## What a sceptic should check
 #
 # * Does the last figure change with the width of the model? The cosine of a random direction with a fixed axis shrinks as one over
@@ -341,6 +382,26 @@ page.claim(
     verdict=verdict(novel_value[1] > mean["random"]),
     published=100 * (1 - published["n_svd_aligned"].sum() / published["alive"].sum()),
 )
+
+about = {
+    "id": "latents_are_named_more_than_axes",
+    "title": "Latents are annotated more often than principal axes",
+    "rule": "supported if the 95 % Wilson interval of latents, pooled over layers, lies above that of principal axes",
+}
+if annotated is None:
+    about["title"] += ": not tested, no annotation page of this model is complete"
+    page.claim(verdict="not_tested", **about)
+else:
+    hits = {}
+    for name in ("latents", "principal axes"):
+        part = annotated[annotated["source"] == name]
+        n, found = int(part["n_lists"].sum()), int((part["share"] * part["n_lists"]).round().sum())
+        hits[name] = (100 * found / n, *(100 * v for v in rules.wilson(found, n)))
+    mine, theirs = hits["latents"], hits["principal axes"]
+    page.claim(
+        value=mine[0], unit="% of lists", interval=mine[1:], control=theirs[0], control_kind="principal axes, same number of genes, same test",
+        verdict=verdict(mine[1] > theirs[2]), **about,
+    )  # fmt: skip
 
 # %% tags=["takeaways"]
 needed = compared.groupby("layer")[["rank_for_same_variance", "active_for_same_variance"]].first()

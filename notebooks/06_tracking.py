@@ -17,7 +17,7 @@
 # **The question.** Is a latent of one layer still there in the next one, or does every layer speak its own language? Published:
 # 2 to 3 % of the features of a layer “persist” into the next, so nearly all would be made anew {cite:p}`kendiukhov2025`.
 #
-# That figure has no yardstick. Two autoencoders that are trained on the **same** layer from different {term}`seeds <seed>` do not agree
+# That figure has no yardstick. Two autoencoders that are trained on the **same** layer from different seeds do not agree
 # entirely either, and what they do not agree on cannot be blamed on the next layer. And decoder rows of two layers live in bases
 # that the block in between has changed: a latent may turn and still fire at the same positions. So every number here stands between
 # two others: what **another seed of the same layer** reaches (the ceiling of the method), and what **directions or positions that mean
@@ -28,7 +28,7 @@
 # * *By decoder*: |cosine| of decoder rows; two latents are the same above {{ threshold }}.
 # * *By activation*: both autoencoders encode the **same held-out positions**; two latents are the same when their activations
 #   correlate above {{ activation_threshold }}.
-# * *One-sided* (the published way): every latent looks for its best counterpart, and many may choose the same one. *One-to-one*: the
+# * *One-sided* (the published way): every latent looks for its best counterpart, and many may choose the same one. {term}`One-to-one <one-to-one matching>`: the
 #   assignment with the largest total similarity, so a latent has at most one counterpart.
 # * A latent takes part when it fires at {{ min_count }} of the held-out positions or more.
 

@@ -61,10 +61,12 @@ collections = list(dict.fromkeys(shares["sets"]))
 page.save(shares, "rules")
 page.save(stated, "published")
 gone = "; ".join(f"`{row['file']}` ({row['what']})" for row in made["problems"]) or "nothing"
+# %% [markdown]
+# ## What was read
+
+# %% tags=["hide-input"]
 Markdown(
     f"""
-## What was read
-
 | | |
 |---|---|
 | Source | {made["source"]} |
