@@ -56,7 +56,7 @@ def run(
         out.print(f"- {sentence}", markup=False)
     out.print(f"{manifest['seconds']:.0f} s; tables in {left}, page in {target}", markup=False)
     if set_:
-        out.print("`make book` goes back to the values of the config: write them there to keep them.", markup=False)
+        out.print("`make book` renders it and computes what reads it; the same command without -p takes it back.")
 
 
 @app.command(

@@ -51,7 +51,7 @@ def test_a_wrong_request_is_one_sentence_before_anything_runs(biosae, project, a
 
 def test_one_page_again_with_another_parameter(biosae, project):
     text = biosae("run", "00_data", "-p", "n_cells=30", "-p", "holdout=1e-1")
-    assert "- The mean over 30 cells is" in text and "write them there to keep them" in text
+    assert "- The mean over 30 cells is" in text and "without -p takes it back" in text
     folder = Path("results/tiny/00_data")
     assert len(pd.read_parquet(folder / "cells.parquet")) == 30
     assert json.loads((folder / "manifest.json").read_text())["params"]["holdout"] == 0.1
