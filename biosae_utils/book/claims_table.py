@@ -13,6 +13,7 @@ def number(value: float | None, unit: str = "") -> str:
     """A value with three significant digits and its unit; shares as percent, a missing value as a dash."""
     if value is None:
         return "–"
+    value = value or 0.0  # not minus zero
     if unit == "share":
         return f"{100 * value:.3g} %"
     text = f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.3g}"

@@ -118,22 +118,22 @@ def _configure(app: Any, config: Any) -> None:
 
 
 def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Put the switcher under the H1; drop scripts that are there twice.
+    """Put the switcher under the H1; drop the scripts of thebe.
 
-    sphinx-thebe and jupyter-book both add ``const THEBE_JS_URL``: declared twice, it is a syntax error on every page.
+    Thebe runs cells on a server on the internet, which no page here offers; and its constants are declared twice, by
+    itself and by jupyter-book, which is a syntax error on every page.
     """
-    seen, keep = set(), []
-    for script in context.get("script_files", []):
-        body = getattr(script, "attributes", {}).get("body")
-        if body is None or body not in seen:
-            keep.append(script)
-        seen.add(body)
-    context["script_files"] = keep
+    context["script_files"] = [s for s in context.get("script_files", []) if not _of_thebe(s)]
     if "body" in context:
         links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
         if links:
             head, end, tail = context["body"].partition("</h1>")
             context["body"] = head + end + links + tail
+
+
+def _of_thebe(script: Any) -> bool:
+    body = getattr(script, "attributes", {}).get("body") or ""
+    return "thebe" in body.lower() or "thebe" in str(getattr(script, "filename", script)).lower()
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def run_phase(
         "BIOSAE_RUNNER": str(os.getpid()),
         "BIOSAE_COMMAND": command(phase, values, config),
         "IPYTHONDIR": str(Path(tempfile.gettempdir()) / f"biosae-ipython-{os.getuid()}"),
-        **{f"{name}_NUM_THREADS": str(threads or takes.threads) for name in THREAD_VARIABLES},
+        **{f"{name}_NUM_THREADS": str(threads or takes.threads or os.cpu_count() or 1) for name in THREAD_VARIABLES},
     }
     try:
         text = fill(jupytext.read(source), dumped)

@@ -30,7 +30,7 @@ TITLES = {
 }
 
 
-def toc(config: RunConfig, *, root: Path | str = ".") -> dict[str, Any]:
+def toc(config: RunConfig) -> dict[str, Any]:
     """Table of contents in jupyter-book's format; every page of the config is in it, computed or not."""
     pages = config.pages()
     runs = [p for p in pages if scope(p[0]) == "run"]

@@ -38,6 +38,11 @@ def takes(what):
     return lambda wildcards: getattr(dag.resources(wildcards.phase), what)
 
 
+def threads(wildcards):
+    """Models side by side use small machines better than many threads for one; a phase with 0 gets its model's share."""
+    return dag.resources(wildcards.phase).threads or max(1, workflow.cores // len(RUN.models))
+
+
 def folder(scope):
     """Folder patterns of a scope as (results, executed)."""
     return f"{RUN.results}/{RUN.run}/{scope}", f"book/executed/{RUN.run}/{scope}"
@@ -66,7 +71,7 @@ for name, scope_folder in SCOPES.items():
             json=as_json,
         log:
             f"logs/{RUN.run}/{scope_folder}" + "{phase}.log",
-        threads: takes("threads")
+        threads: threads
         resources:
             mem_mb=takes("mem_mb"),
             runtime=takes("runtime"),
