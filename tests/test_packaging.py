@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES = PROJECT["dependencies"]
 DEV = PROJECT["optional-dependencies"]["dev"]
+BUNDLED = {"triton"}  # comes with torch's CUDA builds, and is imported only there
 INSTALLERS = {"pip", "setuptools", "wheel"}  # every environment brings its own
 
 
@@ -53,7 +54,7 @@ def third_party(path: Path) -> set[str]:
         | {p.stem for p in path.parent.glob("*.py")}
         | {p.stem for p in (ROOT / "tests").glob("*.py")}
     )
-    return found - set(sys.stdlib_module_names) - local
+    return found - set(sys.stdlib_module_names) - local - BUNDLED
 
 
 def undeclared(paths: list[Path], declared: set[str]) -> dict[str, set[str]]:
