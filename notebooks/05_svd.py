@@ -134,7 +134,7 @@ for number, layer in enumerate(layers):
         x=[same_bits["largest"]], y=[value.largest_bits[layer]], name="PCA with as many bits", legendgroup="bits",
         showlegend=number == 0, mode="markers", marker={"color": ACCENT, "size": 9, "symbol": "x"}, **at,
     )  # fmt: skip
-fig.update_xaxes(type="log", title="numbers kept per vector")
+fig.update_xaxes(type="log", title="numbers kept", dtick=1)
 fig.update_yaxes(range=[0, 1.02])
 fig.update_yaxes(title="variance explained, held-out cells", col=1)
 fig.update_layout(height=170 + 270 * -(-len(layers) // n_columns), legend={"y": 1.08})
@@ -145,7 +145,7 @@ page.figure(
     "and largest of each vector), with the autoencoder and the PCA of equal bits as points. Mean over layers: autoencoder "
     f"{value.sae.mean():.2f}, PCA with k largest {value.largest_k.mean():.2f}, PCA with equal bits {value.largest_bits.mean():.2f}.",
     caption="How to read it: the blue diamond above a line means that the autoencoder explains more with that many numbers; "
-    "going right from it to a line tells how many numbers PCA needs. The cross spends as many bits as the diamond.",
+    "going right from it to a line tells how many numbers a vector PCA needs. The cross spends as many bits as the diamond.",
 )
 
 # %% tags=["hide-input"]

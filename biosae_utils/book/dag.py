@@ -21,7 +21,7 @@ READS: dict[str, tuple[str, ...]] = {
     "02_sae": ("00_data", "01_extract"),
     "03_catalogue": ("00_data", "01_extract", "02_sae"),
     "04_annotate": ("01_extract", "03_catalogue"),
-    "05_svd": ("01_extract", "02_sae"),
+    "05_svd": ("01_extract", "02_sae", "04_annotate"),
     "06_tracking": ("01_extract", "02_sae"),
     "16_published": (),
 }
