@@ -402,7 +402,7 @@ if auroc is not None:
     )
 if len(enough):
     lines.append(
-        f"A term needs {', '.join(f'{n} genes of the list (terms of {size})' for size, n in enough.items())} to be found layer-wide in four cases of five."
+        f"To be found layer-wide in four cases of five, a term must hold {', '.join(f'{n} of the genes listed (terms of {size})' for size, n in enough.items())}."
     )
 missing = [name for name, command in libraries.COMMANDS.items() if name in found.absent]
 if missing:
