@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,7 +63,7 @@ def build(
     config = RunConfig.load(config_path)
     index = html_dir(config.run) / "index.html"
     print(f"Run {config.run}: {len(config.pages())} pages of {len(config.models)} models, {cores} cores", flush=True)
-    with _only_build() as lock:
+    with only_build() as lock:
         snakemake = _snakemake(config_path, cores, profile, gpus)
         before = index.stat().st_mtime_ns if index.is_file() else None
         code = _run(
@@ -144,17 +146,16 @@ def _run(command: list[str], lock: IO[str], log: Path) -> int:
     return child.returncode
 
 
-class _only_build:
+@contextmanager
+def only_build() -> Iterator[IO[str]]:
     """Hold the project for one build; clear the locks of a build that was killed, once nothing of it lives."""
-
-    def __enter__(self) -> IO[str]:
-        DRIVER_LOCK.parent.mkdir(exist_ok=True)
-        self.handle = open(DRIVER_LOCK, "a+")
-        _wait_for(self.handle, "Another build is running in this project")
+    DRIVER_LOCK.parent.mkdir(exist_ok=True)
+    with open(DRIVER_LOCK, "a+") as handle:
+        _wait_for(handle, "Another build is running in this project")
         with open(JOBS_LOCK, "a+") as jobs:
             _wait_for(jobs, "Jobs of another build are still running in this project")
-        stale = list(Path(".snakemake", "locks").glob("*")) if Path(".snakemake", "locks").is_dir() else []
-        if stale:
+        left = Path(".snakemake", "locks")
+        if left.is_dir() and any(left.iterdir()):
             if alive := _foreign():
                 raise BiosaeError(
                     f"Snakemake is running in this project (process {alive})", do="wait for it, or end it"
@@ -163,11 +164,8 @@ class _only_build:
                 "A build was interrupted here and nothing of it is alive: resuming; finished pages are kept.",
                 flush=True,
             )
-            shutil.rmtree(Path(".snakemake", "locks"))
-        return self.handle
-
-    def __exit__(self, *_: object) -> None:
-        self.handle.close()
+            shutil.rmtree(left)
+        yield handle
 
 
 def _wait_for(handle: IO[str], message: str) -> None:

@@ -60,13 +60,13 @@ def test_a_wrong_config_is_refused_before_anything_runs(project):
 
 def test_one_build_at_a_time(project, monkeypatch):
     monkeypatch.setattr(build, "WAIT_S", 0)
-    with build._only_build(), pytest.raises(BiosaeError, match="Another build is running"), build._only_build():
+    with build.only_build(), pytest.raises(BiosaeError, match="Another build is running"), build.only_build():
         pass
     with open(build.JOBS_LOCK, "a") as job:
         fcntl.flock(job, fcntl.LOCK_SH)
-        with pytest.raises(BiosaeError, match="Jobs of another build"), build._only_build():
+        with pytest.raises(BiosaeError, match="Jobs of another build"), build.only_build():
             pass
-    with build._only_build() as lock:
+    with build.only_build() as lock:
         assert not lock.closed
 
 
