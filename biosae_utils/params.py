@@ -88,8 +88,8 @@ class SaeParams(ModelPage):
     kind: Literal["topk", "batchtopk", "matryoshka"] = Field(
         "topk", description="k per position, k on average over a batch, or nested dictionaries"
     )
-    steps: int = Field(600, ge=10, description="optimiser steps")
-    batch_size: int = Field(2048, ge=32, description="positions a step")
+    steps: int = Field(800, ge=10, description="optimiser steps")
+    batch_size: int = Field(1024, ge=32, description="positions a step")
     lr: float | None = Field(None, gt=0, description="peak learning rate; null for 0.083 / sqrt(d_in)")
     n_seeds: int = Field(
         3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.loop import progress
+from biosae_utils.sae.ops import Ops
+from biosae_utils.sae.stacked import StackedTrainer
 from biosae_utils.sae.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "train_layers",
     "train_many",
     "train_one",
+    "train_stacked",
 ]
 
 Sample = np.ndarray | Tensor
@@ -142,15 +147,13 @@ def train_layers(
     config : TrainConfig
     n_seeds : int
     device : torch.device or str
-        On CUDA all SAEs are one stacked parameter (`biosae_utils.sae.stacked`), elsewhere see `train_many`.
+        On CUDA all SAEs are one stacked parameter (`train_stacked`), elsewhere see `train_many`.
 
     Returns
     -------
     dict of layer to list of TrainResult, in order of seeds
     """
     if torch.device(device).type == "cuda" and config.kind == "topk" and not config.freeze_decoder:
-        from biosae_utils.sae.stacked import train_stacked
-
         return train_stacked(samples, config, n_seeds=n_seeds, device=device)
     seeds = range(config.seed, config.seed + n_seeds)
     jobs = [
@@ -160,3 +163,81 @@ def train_layers(
     ]
     done = iter(train_many(jobs, device=device))
     return {layer: [next(done) for _ in seeds] for layer in samples}
+
+
+# ---- all at once on a GPU ----------------------------------------------------------------------------------------
+
+
+def train_stacked(
+    samples: Mapping[int, np.ndarray | Tensor],
+    config: TrainConfig,
+    *,
+    n_seeds: int = 1,
+    device: torch.device | str = "cuda",
+    ops: Ops | None = None,
+) -> dict[int, list[TrainResult]]:
+    """`train_layers` on a GPU: every layer and seed in one stack.
+
+    All samples must have the same shape (they do: one pass samples the same positions of every layer). They stay in the
+    device's memory as float16 or bf16; when they do not fit, parts of them take turns there.
+    """
+    layers, device = list(samples), torch.device(device)
+    shapes = {tuple(samples[layer].shape) for layer in layers}
+    if len(shapes) != 1:
+        raise BiosaeError(f"Samples of different shapes {sorted(shapes)} cannot train stacked", do="use train_many")
+    ((n, d),) = shapes
+    seeds = [config.seed + i for i in range(n_seeds)]
+    stack = [(i, seed) for i in range(len(layers)) for seed in seeds]
+    moments = [input_moments(_slab(samples[layer], slice(0, n, max(1, n // 100_000)))) for layer in layers]
+    trainer = StackedTrainer(
+        d,
+        config,
+        [seed for _, seed in stack],
+        torch.stack([moments[i][0] for i, _ in stack]),
+        torch.tensor([moments[i][1] for i, _ in stack]),
+        [f"layer {layers[i]}, seed {seed}" for i, seed in stack],
+        device=device,
+        ops=ops,
+    )
+    size = min(config.batch_size, n)
+    turns = _turns(len(layers) * n * d * 2, trainer, size)
+    first_row = torch.tensor([i * math.ceil(n / turns) for i, _ in stack]).unsqueeze(1)
+    orders = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
+    bar, advance = progress(f"training {len(stack)} SAEs at once", config.steps, unit="steps")
+    begin = time.perf_counter()
+    with bar:
+        while trainer.step_no < config.steps:
+            for turn in range(turns):
+                if turns > 1 or trainer.step_no == 0:
+                    slabs = [_slab(samples[layer], slice(turn, n, turns)) for layer in layers]
+                    here = len(slabs[0])
+                    data = torch.cat([_padded(slab, math.ceil(n / turns)).to(device) for slab in slabs])
+                shuffled = {seed: torch.randperm(here, generator=g) for seed, g in orders.items()}
+                order = (torch.stack([shuffled[seed] for _, seed in stack]) + first_row).to(device)
+                for start in range(0, here - size + 1, size):
+                    if trainer.step_no == config.steps:
+                        break
+                    trainer.step(data, order[:, start : start + size])
+                    advance(1)
+    done = iter(trainer.results([seed for _, seed in stack], time.perf_counter() - begin))
+    return {layer: [next(done) for _ in seeds] for layer in layers}
+
+
+def _slab(sample: np.ndarray | Tensor, rows: slice) -> Tensor:
+    """Some rows of a sample, in 16 bits where the sample has no more."""
+    part = sample[rows]
+    part = torch.from_numpy(np.ascontiguousarray(part)) if isinstance(part, np.ndarray) else part
+    return part.contiguous()
+
+
+def _padded(slab: Tensor, n: int) -> Tensor:
+    return slab if len(slab) == n else torch.cat([slab, slab.new_zeros(n - len(slab), slab.shape[1])])
+
+
+def _turns(n_bytes: int, trainer: StackedTrainer, batch: int) -> int:
+    """In how many parts the samples visit the device."""
+    if trainer.device.type != "cuda":
+        return 1
+    work = trainer.S * batch * (trainer.F * 2 + trainer.d * 8)
+    free = torch.cuda.mem_get_info(trainer.device)[0] - 1.3 * work
+    return max(1, math.ceil(n_bytes / max(free * 0.8, 1.0)))

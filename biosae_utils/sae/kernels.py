@@ -1,0 +1,288 @@
+"""Triton kernels of the stacked trainer: what PyTorch has no fast product for.
+
+Everything is stacked over S autoencoders; a "row" is one vector of one of them, a "latent" one latent of one of them.
+Weights lie as (S, F, d), so that one latent's weights are contiguous. The plain PyTorch versions of the same functions,
+against which these are tested, are in `biosae_utils.sae.ops`.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BITS = 16  # of a float32 that decide a top-k: sign, exponent and 7 of the mantissa, which is all that bf16 has
+
+
+@triton.jit
+def _centre(data, rows, scale, b_dec, out, B, d, BLOCK: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    s = row // B
+    column = tl.arange(0, BLOCK)
+    ok = column < d
+    x = tl.load(data + tl.load(rows + row) * d + column, ok, 0.0).to(tl.float32)
+    bias = tl.load(b_dec + s * d + column, ok, 0.0)
+    tl.store(out + row * d + column, (x * tl.load(scale + s) - bias).to(tl.bfloat16), ok)
+
+
+@triton.jit
+def _keys(pre, bias, row, base, column, F, ok):
+    """Pre-activations as integers in the same order; whatever is not positive becomes 0."""
+    value = tl.load(pre + row * F + column, ok, 0.0).to(tl.float32) + tl.load(bias + base + column, ok, 0.0)
+    return tl.where(ok, tl.maximum(value.to(tl.int32, bitcast=True), 0), -1)
+
+
+@triton.jit
+def _emit(keys, column, floor, step, before_above, before_tied, n_above, values, indices, row, k):
+    """Write the entries above the floor, then tied ones until there are k."""
+    above = keys >= floor + step
+    tied = (keys >= floor) & (keys < floor + step)
+    counts = tl.cumsum(above.to(tl.int32) + (tied.to(tl.int32) << 16), 0)
+    slot_above = before_above + (counts & 0xFFFF) - 1
+    slot_tied = n_above + before_tied + (counts >> 16) - 1
+    slot = tl.where(above, slot_above, slot_tied)
+    keep = above | (tied & (slot_tied < k))
+    tl.store(values + row * k + slot, keys.to(tl.float32, bitcast=True), keep)
+    tl.store(indices + row * k + slot, column, keep)
+
+
+@triton.jit
+def _select(pre, bias, values, indices, B, F, k, MAIN: tl.constexpr, REST: tl.constexpr, BITS: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    base = (row // B) * F
+    column = tl.arange(0, MAIN)
+    keys = _keys(pre, bias, row, base, column, F, column < F)
+    tail_column = MAIN + tl.arange(0, REST)
+    tail = _keys(pre, bias, row, base, tail_column, F, tail_column < F)
+    floor = 0
+    for i in tl.static_range(BITS - 1):  # the sign bit is known
+        trial = floor | (1 << (30 - i))
+        count = tl.sum((keys >= trial).to(tl.int32), 0) + tl.sum((tail >= trial).to(tl.int32), 0)
+        floor = tl.where(count >= k, trial, floor)
+    step = 1 << (32 - BITS)
+    above_main = tl.sum((keys >= floor + step).to(tl.int32), 0)
+    tied_main = tl.sum(((keys >= floor) & (keys < floor + step)).to(tl.int32), 0)
+    above = above_main + tl.sum((tail >= floor + step).to(tl.int32), 0)
+    _emit(keys, column, floor, step, 0, 0, above, values, indices, row, k)
+    _emit(tail, tail_column, floor, step, above_main, tied_main, above, values, indices, row, k)
+
+
+@triton.jit
+def _decode(
+    xc, table, values, indices, error, to_values, squares, B, F, d, k, factor, K: tl.constexpr, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0).to(tl.int64)
+    slot = tl.arange(0, K)
+    real = slot < k
+    value = tl.load(values + row * k + slot, real, 0.0)
+    latent = (row // B) * F + tl.load(indices + row * k + slot, real, 0).to(tl.int64)
+    dots = tl.zeros([K], tl.float32)
+    square = tl.zeros([BLOCK], tl.float32)
+    for start in range(0, d, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        ok = column < d
+        w = tl.load(table + latent[:, None] * d + column[None, :], real[:, None] & ok[None, :], 0.0).to(tl.float32)
+        x = tl.load(xc + row * d + column, ok, 0.0).to(tl.float32)
+        e = tl.sum(w * value[:, None], 0) - x
+        tl.store(error + row * d + column, e.to(tl.bfloat16), ok)
+        dots += tl.sum(w * e[None, :], 1)
+        square += e * e
+    tl.store(to_values + row * k + slot, tl.where(value > 0, dots * factor, 0.0), real)
+    tl.store(squares + row, tl.sum(square, 0))
+
+
+@triton.jit
+def _gradients(
+    order,
+    offsets,
+    values,
+    to_values,
+    error,
+    xc,
+    to_dec,
+    to_enc,
+    to_bias,
+    d,
+    k,
+    factor,
+    E: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    latent = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    ok = column < d
+    begin, end = tl.load(offsets + latent), tl.load(offsets + latent + 1)
+    dec = tl.zeros([BLOCK], tl.float32)
+    enc = tl.zeros([BLOCK], tl.float32)
+    bias = tl.zeros([E], tl.float32)
+    for start in range(begin, end, E):
+        entry = start + tl.arange(0, E)
+        real = entry < end
+        place = tl.load(order + entry, real, 0)
+        row = (place // k).to(tl.int64)
+        v = tl.load(values + place, real, 0.0)
+        g = tl.load(to_values + place, real, 0.0)
+        inside = real[:, None] & ok[None, :]
+        e = tl.load(error + row[:, None] * d + column[None, :], inside, 0.0).to(tl.float32)
+        x = tl.load(xc + row[:, None] * d + column[None, :], inside, 0.0).to(tl.float32)
+        dec += tl.sum(v[:, None] * e, 0)
+        enc += tl.sum(g[:, None] * x, 0)
+        bias += g
+    tl.store(to_dec + latent * d + column, (dec * factor).to(to_dec.dtype.element_ty), ok)
+    tl.store(to_enc + latent * d + column, enc.to(to_enc.dtype.element_ty), ok)
+    if tl.program_id(1) == 0:
+        tl.store(to_bias + latent, tl.sum(bias, 0))
+
+
+@triton.jit
+def _norms(W_dec, to_dec, to_enc, out, d, BLOCK: tl.constexpr):
+    latent = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    ok = column < d
+    w = tl.load(W_dec + latent * d + column, ok, 0.0).to(tl.float32)
+    dec = tl.load(to_dec + latent * d + column, ok, 0.0).to(tl.float32)
+    enc = tl.load(to_enc + latent * d + column, ok, 0.0).to(tl.float32)
+    along = tl.sum(dec * w, 0)
+    tl.store(out + latent * 2, along)
+    tl.store(out + latent * 2 + 1, tl.sum(enc * enc, 0) + tl.sum(dec * dec, 0) - along * along)
+
+
+@triton.jit
+def _adam(
+    p, low, m, v, gradient, along, clip, F, d, lr, fix1, fix2, UNIT: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    latent = tl.program_id(0).to(tl.int64)
+    at = latent * d + tl.arange(0, BLOCK)
+    ok = tl.arange(0, BLOCK) < d
+    w = tl.load(p + at, ok, 0.0)
+    g = tl.load(gradient + at, ok, 0.0).to(tl.float32)
+    if UNIT:
+        g -= tl.load(along + latent * 2) * w
+    g *= tl.load(clip + latent // F)
+    first = 0.9 * tl.load(m + at, ok, 0.0) + 0.1 * g
+    second = 0.999 * tl.load(v + at, ok, 0.0) + 0.001 * g * g
+    w -= lr * (first * fix1) / (tl.sqrt(second * fix2) + 1e-8)
+    if UNIT:
+        w *= 1.0 / tl.maximum(tl.sqrt(tl.sum(tl.where(ok, w * w, 0.0), 0)), 1e-12)
+    tl.store(m + at, first, ok)
+    tl.store(v + at, second, ok)
+    tl.store(p + at, w, ok)
+    tl.store(low + at, w.to(tl.bfloat16), ok)
+
+
+# ---- what `stacked` calls ----------------------------------------------------------------------------------------
+
+
+def centre(data: Tensor, rows: Tensor, scale: Tensor, b_dec: Tensor, out: Tensor) -> None:
+    """``out[s, i] = data[rows[s, i]] * scale[s] - b_dec[s]`` in bf16, from rows of a float16, bf16 or float32 table."""
+    S, B, d = out.shape
+    _centre[(S * B,)](data, rows, scale, b_dec, out, B, d, BLOCK=triton.next_power_of_2(d))
+
+
+def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor) -> None:
+    """The k largest of ``pre + bias`` in each row, cut at zero; ties within bf16 go to the lower index."""
+    S, B, F = pre.shape
+    main = 1 << (F.bit_length() - 1)
+    rest = triton.next_power_of_2(max(F - main, 16))
+    warps = 4 if main <= 4096 else 8 if main <= 8192 else 16
+    _select[(S * B,)](
+        pre, bias, values, indices, B, F, values.shape[2], MAIN=main, REST=rest, BITS=BITS, num_warps=warps
+    )
+
+
+def decode(
+    xc: Tensor,
+    table: Tensor,
+    values: Tensor,
+    indices: Tensor,
+    error: Tensor,
+    to_values: Tensor,
+    squares: Tensor,
+    factor: float,
+) -> None:
+    """Reconstruction error (bf16), its square per row, and the gradient of the values; reads each row of W_dec once."""
+    S, B, d = xc.shape
+    k = values.shape[2]
+    _decode[(S * B,)](
+        xc,
+        table,
+        values,
+        indices,
+        error,
+        to_values,
+        squares,
+        B,
+        table.shape[1],
+        d,
+        k,
+        factor,
+        K=triton.next_power_of_2(max(k, 2)),
+        BLOCK=128,
+        num_warps=4,
+    )
+
+
+def gradients(
+    values: Tensor,
+    indices: Tensor,
+    to_values: Tensor,
+    error: Tensor,
+    xc: Tensor,
+    to_dec: Tensor,
+    to_enc: Tensor,
+    to_bias: Tensor,
+    factor: float,
+) -> None:
+    """Gradients of both matrices and of b_enc, latent by latent over the rows on which each was chosen."""
+    S, F, d = to_dec.shape
+    k = values.shape[2]
+    latent = (indices + torch.arange(S, device=indices.device, dtype=torch.int32).view(S, 1, 1) * F).view(-1)
+    latent, order = latent.sort(stable=True)  # stable: sums run in the same order in every run
+    offsets = torch.searchsorted(
+        latent, torch.arange(S * F + 1, device=latent.device, dtype=torch.int32), out_int32=True
+    )
+    _gradients[(S * F, triton.cdiv(d, 128))](
+        order, offsets, values, to_values, error, xc, to_dec, to_enc, to_bias, d, k, factor, E=8, BLOCK=128, num_warps=1
+    )
+
+
+def norms(W_dec: Tensor, to_dec: Tensor, to_enc: Tensor) -> Tensor:
+    """Per latent: the gradient's component along the decoder row, and the squared norm of all the rest, (S, F, 2)."""
+    S, F, d = W_dec.shape
+    out = torch.empty(S, F, 2, device=W_dec.device)
+    _norms[(S * F,)](W_dec, to_dec, to_enc, out, d, BLOCK=triton.next_power_of_2(d))
+    return out
+
+
+def adam(
+    p: Tensor,
+    low: Tensor,
+    m: Tensor,
+    v: Tensor,
+    gradient: Tensor,
+    along: Tensor,
+    clip: Tensor,
+    lr: float,
+    step: int,
+    *,
+    unit: bool,
+) -> None:
+    """One Adam step of a (S, F, d) matrix and its bf16 copy; `unit` removes the parallel part and renormalises rows."""
+    S, F, d = p.shape
+    _adam[(S * F,)](
+        p,
+        low,
+        m,
+        v,
+        gradient,
+        along,
+        clip,
+        F,
+        d,
+        lr,
+        1 / (1 - 0.9**step),
+        1 / (1 - 0.999**step),
+        UNIT=unit,
+        BLOCK=triton.next_power_of_2(d),
+    )

@@ -1,0 +1,216 @@
+"""The stacked trainer against the single one, and its Triton kernels against plain PyTorch."""
+
+import importlib.util
+import os
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+
+from biosae_utils.errors import BiosaeError
+from biosae_utils.sae.ops import TorchOps
+from biosae_utils.sae.stacked import StackedTrainer
+from biosae_utils.sae.train import SAETrainer, TrainConfig, input_moments, shuffled_batches, train_one, train_stacked
+
+D = 24
+CONFIG = TrainConfig(expansion=4, k=5, steps=30, batch_size=100, lr=3e-3, dead_after=400)
+
+
+@pytest.fixture(autouse=True)
+def one_precision(monkeypatch):
+    """Both trainers choose latents in float32, or near-ties would part them."""
+    monkeypatch.setattr("biosae_utils.sae.sparse_ops.cpu_has_amx", lambda: False)
+
+
+def sample(seed: int, n: int = 1_000) -> torch.Tensor:
+    g = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(torch.randn(60, D, generator=g), dim=1)
+    code = torch.rand(n, 60, generator=g) * (torch.rand(n, 60, generator=g) < 0.06)
+    return code @ directions + 0.02 * torch.randn(n, D, generator=g) + 3 * seed
+
+
+def stack(config: TrainConfig, data: list[torch.Tensor], seeds: list[int]) -> StackedTrainer:
+    moments = [input_moments(x) for x in data]
+    means, scales = torch.stack([m for m, _ in moments]), torch.tensor([s for _, s in moments])
+    return StackedTrainer(D, config, seeds, means, scales, [f"layer {i}" for i in range(len(data))], device="cpu")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1 / 32])
+def test_stacked_steps_equal_single_ones(monkeypatch, alpha):
+    """Two layers, two seeds, AuxK at work: the same weights as two trainers of their own, up to the last digits."""
+    monkeypatch.setattr("biosae_utils.sae.stacked.LOOK", 1)
+    config = replace(CONFIG, auxk_alpha=alpha)
+    data, seeds = [sample(1), sample(2)], [3, 4]
+    trainer = stack(config, data, seeds)
+    singles = [SAETrainer.from_sample(x, replace(config, seed=s)) for x, s in zip(data, seeds, strict=True)]
+    trainer.weights["b_enc"][:, :7] = -3.0
+    for single in singles:
+        single.sae.b_enc.data[:7] = -3.0
+    for _ in range(20):
+        rows = torch.randint(1_000, (2, 100), generator=torch.Generator().manual_seed(trainer.step_no))
+        trainer.step(torch.cat(data), rows + torch.tensor([[0], [1_000]]))
+        for single, x, r in zip(singles, data, rows, strict=True):
+            single.step(x[r])
+    if alpha:
+        assert trainer.dead is not None, "no latent died, so AuxK was not compared"
+    for s, single in enumerate(singles):
+        assert torch.equal(trainer.silent[s].long(), single.silent)
+        for name, ours in trainer.weights.items():
+            theirs = getattr(single.sae, name).detach()
+            theirs = theirs.t() if name == "W_enc" else theirs
+            torch.testing.assert_close(ours[s], theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_layers_and_seeds_come_out_like_their_own_trainings():
+    data = {0: sample(1), 7: sample(2)}
+    config = replace(CONFIG, dead_after=10**9)
+    stacked = train_stacked(data, config, n_seeds=2, device="cpu")
+    assert {layer: [r.config.seed for r in results] for layer, results in stacked.items()} == {0: [0, 1], 7: [0, 1]}
+    for layer, x in data.items():
+        for seed in (0, 1):
+            alone = train_one(x, replace(config, seed=seed))
+            together = stacked[layer][seed]
+            torch.testing.assert_close(together.sae(x), alone.sae(x), rtol=1e-2, atol=1e-2)
+            assert together.history[-1]["fvu"] == pytest.approx(alone.history[-1]["fvu"], rel=0.01)
+            assert [h["step"] for h in together.history] == [h["step"] for h in alone.history]
+            torch.testing.assert_close(together.sae.W_dec.norm(dim=1), torch.ones(4 * D))
+
+
+def test_samples_that_do_not_fit_take_turns(monkeypatch):
+    monkeypatch.setattr("biosae_utils.sae.train._turns", lambda *_: 3)
+    data = {0: sample(1).half().numpy(), 1: sample(2).half().numpy()}
+    result = train_stacked(data, replace(CONFIG, steps=60), device="cpu")
+    assert result[1][0].history[-1]["fvu"] < 0.6 * result[1][0].history[0]["fvu"]
+
+
+def test_divergence_names_the_layer(monkeypatch):
+    monkeypatch.setattr("biosae_utils.sae.stacked.LOOK", 4)
+    data = [sample(1), sample(2)]
+    trainer = stack(CONFIG, data, [0, 0])
+    poisoned = torch.cat(data)
+    poisoned[1_500] = float("nan")
+    rows = next(islice(shuffled_batches(torch.arange(1_000)[:, None], 100, 0), 1)).view(1, 100).expand(2, 100)
+    rows = rows + torch.tensor([[0], [1_000]])
+    rows[1, 0] = 1_500
+    with pytest.raises(BiosaeError, match=r"step 3 with learning rate 0\.003.*layer 1"):
+        for _ in range(4):
+            trainer.step(poisoned, rows)
+
+
+def test_shapes_and_kinds_that_cannot_be_stacked_are_refused():
+    with pytest.raises(BiosaeError, match="different shapes"):
+        train_stacked({0: sample(1), 1: sample(1)[:500]}, CONFIG, device="cpu")
+    with pytest.raises(BiosaeError, match="TopK"):
+        train_stacked({0: sample(1)}, replace(CONFIG, kind="batchtopk"), device="cpu")
+
+
+# ---- kernels -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("Triton is not installed (it comes with the CUDA builds of PyTorch)")
+    if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("no GPU; on a CPU set TRITON_INTERPRET=1 before Python starts")
+    from biosae_utils.sae import kernels
+
+    return kernels
+
+
+@pytest.fixture(params=[(2, 4, 40, 96, 5), (1, 3, 24, 64, 8), (2, 2, 130, 150, 3)], ids=str)
+def case(request):
+    """Inputs of every product: S, B, d, F, k."""
+    S, B, d, F, k = request.param
+    g = torch.Generator().manual_seed(0)
+    on = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def rand(*shape):
+        return torch.randn(*shape, generator=g).to(on)
+
+    W = torch.nn.functional.normalize(rand(S, F, d), dim=2)
+    return {
+        "shape": (S, B, d, F, k),
+        "W": W,
+        "low": W.bfloat16(),
+        "xc": rand(S, B, d).bfloat16(),
+        "pre": rand(S, B, F).bfloat16(),
+        "bias": 0.1 * rand(S, F),
+        "rand": rand,
+        "on": on,
+    }
+
+
+def outputs(case, *names):
+    S, B, d, _, k = case["shape"]
+    shapes = {"values": (S, B, k), "indices": (S, B, k), "error": (S, B, d), "to_values": (S, B, k), "squares": (S, B)}
+    kinds = {"indices": torch.int32, "error": torch.bfloat16}
+    return [torch.zeros(shapes[n], dtype=kinds.get(n, torch.float32), device=case["on"]) for n in names]
+
+
+def test_select_chooses_the_same_latents(kernels, case):
+    ours, theirs = outputs(case, "values", "indices"), outputs(case, "values", "indices")
+    kernels.select(case["pre"], case["bias"], *ours)
+    TorchOps.select(case["pre"], case["bias"], *theirs)
+    full = case["pre"].float() + case["bias"].unsqueeze(1)
+    torch.testing.assert_close(full.gather(2, ours[1].long()).relu(), ours[0])
+    assert (ours[1].sort(2).values.diff(dim=2) > 0).all(), "a latent was chosen twice"
+    # the choice is made with the 8 digits of bf16, so the k-th value may be a hair below the true one
+    torch.testing.assert_close(ours[0].sum(2), theirs[0].sum(2), rtol=1e-2, atol=1e-2)
+
+
+def test_select_with_fewer_positive_entries_than_k(kernels, case):
+    values, indices = outputs(case, "values", "indices")
+    pre = -case["pre"].abs()
+    pre[..., 7] = 1.0
+    kernels.select(pre, torch.zeros_like(case["bias"]), values, indices)
+    assert ((values > 0).sum(2) == 1).all()
+    assert (indices.sort(2).values.diff(dim=2) > 0).all()
+
+
+def test_the_other_products_agree(kernels, case):
+    S, _, d, F, _ = case["shape"]
+    values, indices = outputs(case, "values", "indices")
+    TorchOps.select(case["pre"], case["bias"], values, indices)
+    ours, theirs = outputs(case, "error", "to_values", "squares"), outputs(case, "error", "to_values", "squares")
+    kernels.decode(case["xc"], case["low"], values, indices, *ours, 0.1)
+    TorchOps.decode(case["xc"].float(), case["low"].float(), values, indices, *theirs, 0.1)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)
+
+    def empty():
+        return [torch.full((S, F, d), 9.0, device=case["on"]) for _ in range(2)] + [
+            torch.empty(S, F, device=case["on"])
+        ]
+
+    a, b = empty(), empty()
+    kernels.gradients(values, indices, ours[1], ours[0], case["xc"], *a, 0.1)
+    TorchOps.gradients(values, indices, ours[1], ours[0].float(), case["xc"].float(), *b, 0.1)
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+
+    parts = kernels.norms(case["W"], a[0], a[1])
+    torch.testing.assert_close(parts, TorchOps.norms(case["W"], a[0], a[1]), rtol=1e-3, atol=1e-4)
+    clip = torch.linspace(0.5, 1, S, device=case["on"])
+    for unit in (False, True):
+        results = []
+        for ops in (kernels, TorchOps):
+            p, m, v = case["W"].clone(), torch.zeros_like(case["W"]), torch.zeros_like(case["W"])
+            low = case["low"].clone()
+            for step in (1, 2):
+                ops.adam(p, low, m, v, a[0], parts, clip, 1e-2, step, unit=unit)
+            results.append((p, m, v, low))
+        for x, y in zip(*results, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-2 if x.dtype == torch.bfloat16 else 1e-3, atol=1e-5)
+
+
+def test_centre_gathers_scales_and_subtracts(kernels, case):
+    S, B, d, _, _ = case["shape"]
+    data = case["rand"](50, d).half()
+    rows = torch.randint(50, (S, B)).to(case["on"])
+    scale, b_dec = torch.linspace(1, 2, S, device=case["on"]), case["rand"](S, d)
+    ours, theirs = torch.empty_like(case["xc"]), torch.empty_like(case["xc"])
+    kernels.centre(data, rows, scale, b_dec, ours)
+    TorchOps.centre(data, rows, scale, b_dec, theirs)
+    torch.testing.assert_close(ours, theirs)
