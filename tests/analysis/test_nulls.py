@@ -57,7 +57,7 @@ def test_curveball_is_uniform_over_all_matrices_with_the_margins():
     index = {m.tobytes(): i for i, m in enumerate(np.asarray(m, np.uint8) for m in every)}
     assert len(index) > 20 and start.tobytes() in index
     rng = np.random.default_rng(1)
-    seen = [index[nulls.curveball(sp.csr_matrix(start), rng, 12).toarray().tobytes()] for _ in range(3000)]
+    seen = [index[nulls.curveball(sp.csr_matrix(start), rng, 12).toarray().tobytes()] for _ in range(1500)]
     assert uniform(np.array(seen), len(index)) > 1e-3
 
 
@@ -71,7 +71,7 @@ def test_curveball_gives_uniform_p_on_lists_drawn_from_it_and_small_p_on_structu
 
     lists = binary(rng)
     ranks = []
-    for _ in range(200):
+    for _ in range(120):
         lists = nulls.curveball(lists, rng, 15)
         value = statistic(lists)
         ranks.append(rank_among_draws(value, [statistic(nulls.curveball(lists, rng)) for _ in range(9)], rng))
