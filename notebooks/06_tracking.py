@@ -315,15 +315,15 @@ for by, title, control_kind in (
     ("activation", "Latents fire where their counterpart in the next layer fires, beyond firing on the same genes",
      "positions of the next layer exchanged within each gene"),
 ):  # fmt: skip
-    value, floor = result[by, "one-to-one"], pooled("floor", by, "one-to-one")
+    value, chance = result[by, "one-to-one"], pooled("floor", by, "one-to-one")
     rule = "supported if the 95 % interval over latents lies above that of the floor, one-to-one matching"
     if not ceiling:  # what layers of one seed share may be where they started
         title += ": not tested, all layers started from the same directions"
         page.claim(id=f"persistence_by_{by}", title=title, rule=rule, verdict="not_tested")
         continue
     page.claim(
-        id=f"persistence_by_{by}", title=title, value=value[0], unit="% of latents", interval=value[1:], control=floor[0],
-        control_kind=control_kind, verdict=verdict(value[1] > floor[2]), rule=rule,
+        id=f"persistence_by_{by}", title=title, value=value[0], unit="% of latents", interval=value[1:], control=chance[0],
+        control_kind=control_kind, verdict=verdict(value[1] > chance[2]), rule=rule,
     )  # fmt: skip
 
 # %% tags=["takeaways"]
