@@ -28,7 +28,8 @@ Baselines are fitted on the training cells alone and judged at the same masked p
 
 Training: {training["steps"]:,} steps of {training["batch"]} cells in {training["seconds"]:.0f} s on one
 {card["machine"]["device"]}; {data["training"]:,} cells, seed {training["seed"]}; weights chosen on {data["validation"]}
-validation cells, apart from the held-out ones. Rebuild: `python -m scripts.pretrain_mini --models {card["name"]}`.
-Weights are float16; all numbers above were measured on the saved file. Licence of the weights: MIT; the sources of the
+validation cells, apart from the held-out ones. Rebuild, or with `--evaluate` only measure again:
+`python -m scripts.pretrain_mini --models {card["name"]} --minutes {training["minutes"]:g}`. Weights are float16; all
+numbers above were measured on the saved file. Licence of the weights: MIT; the sources of the
 cells are in `data/demo/PROVENANCE.md`.
 """
