@@ -75,6 +75,9 @@ class ExtractParams(ModelPage):
     )
     n_positions: int = Field(150_000, ge=1_000, description="training positions kept per layer")
     n_positions_heldout: int = Field(20_000, ge=500, description="held-out positions kept per layer")
+    layers: list[int] | None = Field(
+        None, description="blocks whose output is kept; null for all; the model's in a config"
+    )
     max_tokens: int | None = Field(None, ge=64, description="padded tokens a batch; null finds it from free memory")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description=DEVICE)
 
@@ -94,7 +97,7 @@ class SaeParams(ModelPage):
     n_seeds: int = Field(
         3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first"
     )
-    layers: list[int] | None = Field(None, description="blocks that get an SAE; null for all")
+    layers: list[int] | None = Field(None, description="blocks that get an SAE; null for all; the model's in a config")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description=DEVICE)
 
 
@@ -278,6 +281,8 @@ class RunConfig(Strict):
                     f"No model called {model!r} in this run", where="models", do=f"use one of {', '.join(self.models)}"
                 )
             values |= {"model": model, "source": entry.source, "variant": entry.variant}
+            if "layers" in cls.model_fields:
+                values["layers"] = entry.layers
         if layer is not None:
             values["layer"] = layer
         if "data" in cls.model_fields:

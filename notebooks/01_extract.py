@@ -30,6 +30,7 @@ variant = "trained"
 data = "data/demo/pbmc_ifnb.h5ad"
 n_positions = 150_000
 n_positions_heldout = 20_000
+layers = None
 max_tokens = None
 device = "auto"
 
@@ -56,7 +57,8 @@ p = page.params
 cohort = read_table(page.input("00_data", "cohort.parquet"))
 cells = open_cells(p.data)
 net = load_model(p.source, name=p.model.removesuffix(f".{p.variant}"), variant=p.variant, device=p.device, seed=p.seed)
-info, n_layers = net.info, net.info.n_layers
+info = net.info
+use = list(range(info.n_layers)) if p.layers is None else p.layers
 heldout = cohort["heldout"].to_numpy(bool)
 rng = np.random.default_rng(p.seed)
 blue, grey = figures.REAL, figures.CONTROL
@@ -74,7 +76,7 @@ facts = {
     "variant": info.variant,
     "source": info.source,
     "SHA-256 of the weights": info.sha256 or "none: weights were drawn from the seed",
-    "blocks": f"{n_layers}",
+    "blocks": f"{info.n_layers}",
     "width of the residual stream": f"{info.d_model:,}",
     "longest input": f"{info.max_len:,} tokens",
     "vocabulary": f"{len(info.vocab):,} tokens, {len(info.special_ids)} of them special",
@@ -236,18 +238,18 @@ train_rows, test_rows = sample_rows(positions, heldout, p.n_positions, p.n_posit
 started = time.perf_counter()
 samples = {}
 for folder, rows in (("sample", train_rows), ("sample_heldout", test_rows)):
-    samples[folder] = sample_activations(net, tokens, rows, folder=page.dir / folder, max_tokens=p.max_tokens)
+    samples[folder] = sample_activations(net, tokens, rows, use, folder=page.dir / folder, max_tokens=p.max_tokens)
     np.save(page.dir / folder / "rows.npy", rows)
 seconds = time.perf_counter() - started
 assert not np.intersect1d(positions.cell[train_rows], positions.cell[test_rows]).size, "a cell is on both sides"
 
 # %% tags=["hide-input"]
 kept = sum(array.nbytes for group in samples.values() for array in group.values())
-dense = len(positions) * info.d_model * n_layers * 4
-codes = len(positions) * n_layers * 4
+dense = len(positions) * info.d_model * len(use) * 4
+codes = len(positions) * len(use) * 4
 sizes = pd.DataFrame(
     [
-        ("every state in float32, as published", dense / 1e6, "not stored"),
+        ("every state of these layers in float32, as published", dense / 1e6, "not stored"),
         (f"the sample: {len(train_rows):,} + {len(test_rows):,} positions, float16", kept / 1e6, "this page"),
         ("codes of all positions at k = 16", codes * 16 / 1e6, "next page"),
         ("codes of all positions at k = 32", codes * 32 / 1e6, "next page, if so configured"),
@@ -327,7 +329,7 @@ page.close(
         f"Cutting and resuming the pass changes predictions by {identity.value:g} at most; noise of 1 % changes them by at least {identity.control:.2g}.",
         f"On hidden genes of {len(losses)} held-out cells the loss is {ours.mean():.2f} (95 % interval {interval[0]:.2f} to {interval[1]:.2f}), "
         f"against {controls['random_twin'].mean():.2f} with random weights and {controls['shuffled_cells'].mean():.2f} in shuffled cells.",
-        f"Kept: {len(train_rows):,} training and {len(test_rows):,} held-out positions of {n_layers} layers, {kept / 1e6:,.0f} MB in place of "
+        f"Kept: {len(train_rows):,} training and {len(test_rows):,} held-out positions of {len(use)} layers, {kept / 1e6:,.0f} MB in place of "
         f"{dense / 1e6:,.0f} MB.",
     ]
 )
