@@ -98,7 +98,7 @@ heldout, cells = stored("sample_heldout")
 # choice. And a latent that was silent for 200,000 vectors gets its own small task, to explain what the others leave over
 # (AuxK), until it fires again.
 #
-# Training draws batches from the positions that [extraction](../01_extract.md) sampled. **No vector of a held-out cell is
+# Training draws batches from the positions that the extraction page sampled. **No vector of a held-out cell is
 # among them.**
 
 # %% tags=["hide-input"]
