@@ -53,45 +53,48 @@ def gene_means(
 def direction_lists(
     sample: np.ndarray,
     gene: np.ndarray,
-    columns: np.ndarray,
     n_genes: int,
     *,
     n_top: int = 20,
     min_count: int = 10,
+    shrinkage: float = 10.0,
     n_random: int = 1000,
     seed: int = 0,
-) -> dict[str, sp.csr_matrix]:
+) -> tuple[dict[str, sp.csr_matrix], np.ndarray]:
     """Lists of the genes at the far end of dense directions, for the same tests as latents.
 
     Coordinates and principal axes have two ends and give two lists each; a random direction gives one.
 
     Parameters
     ----------
-    sample, gene : as in `gene_means`
-    columns : ndarray of int
-        Genes of the background; the columns of the lists.
+    sample, gene, n_genes, shrinkage : as in `gene_means`
     n_top, min_count : int
-        Length of a list; positions in the sample below which a gene is not listed (never so many that fewer than
-        ``5 * n_top`` genes are left).
+        Length of a list; positions in the sample below which a gene cannot be listed.
     n_random : int
         Random directions.
 
     Returns
     -------
-    dict of csr_matrix, shape (n_directions, len(columns))
+    lists : dict of csr_matrix, shape (n_directions, len(candidates))
         "raw coordinates", "principal axes", "random directions".
+    candidates : ndarray of int
+        Genes that could be listed: the background of any test of these lists, and of what they are compared with.
     """
-    means, count = gene_means(sample, gene, n_genes)
-    means, count = means[columns], count[columns]
-    allowed = count >= min_count
-    if allowed.sum() < 5 * n_top:
-        allowed = count >= max(1, np.sort(count)[-min(5 * n_top, len(count))])
+    means, count = gene_means(sample, gene, n_genes, shrinkage)
+    candidates = np.flatnonzero(count >= min_count)
+    if len(candidates) < 5 * n_top:
+        raise BiosaeError(
+            f"Only {len(candidates)} genes are at {min_count} or more sampled positions",
+            where="01_extract/sample",
+            do="raise n_positions of 01_extract",
+        )
     step = max(1, len(sample) // PCA_ROWS)
-    axes = principal_axes(np.asarray(sample[::step], dtype=np.float32)).axes
-    random = random_directions(n_random, sample.shape[1], np.random.default_rng(seed))
+    axes = principal_axes(np.asarray(sample[::step], dtype=np.float32)).axes @ means[candidates].T
+    coordinates = means[candidates].T
+    random = random_directions(n_random, sample.shape[1], np.random.default_rng(seed)).astype(np.float64)
     scores = {
-        "raw coordinates": np.vstack([means.T, -means.T]),
-        "principal axes": np.vstack([axes @ means.T, -(axes @ means.T)]),
-        "random directions": random.astype(np.float64) @ means.T,
+        "raw coordinates": np.vstack([coordinates, -coordinates]),
+        "principal axes": np.vstack([axes, -axes]),
+        "random directions": random @ coordinates,
     }
-    return {name: top_lists(s, allowed, n_top) for name, s in scores.items()}
+    return {name: top_lists(s, n_top) for name, s in scores.items()}, candidates

@@ -41,21 +41,10 @@ def make_lists(feature: np.ndarray, gene: np.ndarray, shape: tuple[int, int]) ->
     return sp.csr_matrix((np.ones(lists.nnz, np.uint8), lists.indices, lists.indptr), shape=shape)
 
 
-def top_lists(scores: np.ndarray, allowed: np.ndarray, n_top: int) -> sp.csr_matrix:
-    """Lists of the highest-scoring genes of dense directions.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n_features, n_genes)
-    allowed : ndarray of bool, shape (n_genes,)
-        Genes that may be listed (seen often enough).
-    n_top : int
-    """
-    genes = np.flatnonzero(allowed)
-    n_top = min(n_top, len(genes))
-    best = np.argpartition(-scores[:, genes], n_top - 1, axis=1)[:, :n_top]
-    feature = np.repeat(np.arange(len(scores)), n_top)
-    return make_lists(feature, genes[best.ravel()], scores.shape)
+def top_lists(scores: np.ndarray, n_top: int) -> sp.csr_matrix:
+    """Lists of the `n_top` highest-scoring genes, from scores of shape (n_features, n_genes)."""
+    best = np.argpartition(-scores, n_top - 1, axis=1)[:, :n_top]
+    return make_lists(np.repeat(np.arange(len(scores)), n_top), best.ravel(), scores.shape)
 
 
 @dataclass(frozen=True)

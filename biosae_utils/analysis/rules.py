@@ -188,54 +188,62 @@ def compare_rules(
     Parameters
     ----------
     lists : mapping of name to csr_matrix, shape (n_features, n_genes)
-        The first is the real one, for which the two nulls are drawn; the others are baselines (coordinates, principal
-        axes, random directions). Columns are those of `sets`.
+        The first is the real one, for which the two nulls are drawn in full; the others are baselines (coordinates,
+        principal axes, random directions). Columns are those of `sets`.
     sets : GeneSets
         Terms of all sizes on the measured genes.
     alpha : float
         Level of the false discovery rate.
     n_permutations, n_matched : int
-        Draws of permuted gene labels and of frequency-matched lists.
+        Draws of permuted gene labels and of frequency-matched lists; no rows of nulls without permutations.
     edges : csr_matrix, shape (n_genes, n_genes), optional
         Symmetric network; rules with edges are left out when None.
 
     Returns
     -------
     DataFrame
-        rule, source, share, low, high, n_lists, n_tested, n_terms, background. For nulls the share is the mean and low,
-        high the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists.
+        rule, source, share, low, high, matched, n_lists, n_tested, n_genes, n_terms, background. For nulls the share is
+        the mean and low, high the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists, and
+        ``matched`` the mean share of lists with the same sizes and gene frequencies (every source against its own:
+        lists that all hold the same popular genes are annotated together or not at all). ``n_genes``: genes that any
+        list of the source holds.
     """
     rules = [r for r in rules if edges is not None or not r.edges]
-    real = next(iter(lists.values()))
-    matched = [curveball(real, np.random.default_rng([seed, i])) for i in range(n_matched)]
+    matched = {
+        name: [curveball(own, np.random.default_rng([seed, i])) for i in range(min(n_matched, 3) if k else n_matched)]
+        for k, (name, own) in enumerate(lists.items())
+    }
     rows = []
     for arena in dict.fromkeys(r.arena for r in rules):
         here = [r for r in rules if r.arena == arena]
-        for i, (source, matrix) in enumerate(lists.items()):
+        for k, (source, matrix) in enumerate(lists.items()):
             problem, columns = make_problem(matrix, sets, arena, min_size, max_size)
             network = None if edges is None else edges[columns][:, columns]
             facts = {
                 "n_lists": matrix.shape[0],
                 "n_tested": problem.n_tested,
+                "n_genes": len(np.unique(problem.lists.indices)),
                 "n_terms": len(problem.sets),
                 "background": problem.background,
             }
-            for rule, mask in zip(here, _masks(problem, problem.lists, here, alpha, network), strict=True):
-                low, high = wilson(int(mask.sum()), len(mask))
-                rows.append(
-                    {"rule": rule.name, "source": source, "share": mask.mean(), "low": low, "high": high, **facts}
-                )
-            if i:
-                continue
-            for name, draw, n in (
-                ("permuted labels", permuted_labels(problem, seed), n_permutations),
-                ("frequency-matched lists", lambda i, kept=columns: matched[i][:, kept], n_matched),
-            ):
+
+            def shares(draw, n, problem=problem, here=here, network=network):
                 counts = null_counts(problem, here, alpha, draw, n, n_jobs=n_jobs, edges=network)
-                for rule, draws in zip(here, (counts / matrix.shape[0]).T, strict=True):
-                    low, high = np.quantile(draws, [0.025, 0.975])
+                return (counts / problem.lists.shape[0]).T
+
+            own = shares(lambda i, drawn=matched[source], kept=columns: drawn[i][:, kept], len(matched[source]))
+            for rule, mask, drawn in zip(here, _masks(problem, problem.lists, here, alpha, network), own, strict=True):
+                low, high = wilson(int(mask.sum()), len(mask))
+                real = {"share": mask.mean(), "low": low, "high": high, "matched": drawn.mean()}
+                rows.append({"rule": rule.name, "source": source, **real, **facts})
+            if k or not n_permutations:
+                continue
+            permuted = shares(permuted_labels(problem, seed), n_permutations)
+            for name, null in (("permuted labels", permuted), ("frequency-matched lists", own)):
+                for rule, drawn in zip(here, null, strict=True):
+                    low, high = np.quantile(drawn, [0.025, 0.975])
                     rows.append(
-                        {"rule": rule.name, "source": name, "share": draws.mean(), "low": low, "high": high, **facts}
+                        {"rule": rule.name, "source": name, "share": drawn.mean(), "low": low, "high": high, **facts}
                     )
     order = {r.name: i for i, r in enumerate(rules)}
     return pd.DataFrame(rows).sort_values("rule", key=lambda s: s.map(order), kind="stable", ignore_index=True)

@@ -305,7 +305,12 @@ def test_lists_of_dense_directions_equal_projected_gene_means():
     sample = rng.standard_normal((3000, 8)).astype(np.float16)
     gene = rng.integers(-1, 50, 3000)
     sample[gene == 7, 2] += 9
-    lists = baselines.direction_lists(sample, gene, np.arange(50), 50, n_top=5, min_count=10, n_random=11)
+    lists, candidates = baselines.direction_lists(sample, gene, 50, n_top=5, min_count=10, n_random=11)
+    np.testing.assert_array_equal(candidates, np.arange(50))
+    few = np.where(gene == 3, -1, gene)
+    assert 3 not in baselines.direction_lists(sample, few, 50, n_top=5, n_random=2)[1]
+    with pytest.raises(BiosaeError, match="n_positions"):
+        baselines.direction_lists(sample, gene, 50, n_top=20, n_random=2)
     assert {k: v.shape for k, v in lists.items()} == {
         "raw coordinates": (16, 50), "principal axes": (16, 50), "random directions": (11, 50),
     }  # fmt: skip
