@@ -162,7 +162,7 @@ for colour, name in zip((REAL, OKABE_ITO[1], ACCENT), ("alive", "rare", "dense")
             x=shown["frequency"][some], y=shown["gene_share"][some], mode="markers", name=name, text=hover[some],
             marker={"color": colour, "size": 6, "opacity": 0.75}, hovertemplate="%{text}<br>%{x:.2%} of positions, gene share %{y:.2f}<extra></extra>",
         )  # fmt: skip
-fig.update_xaxes(type="log", title="share of positions at which the latent fires")
+fig.update_xaxes(type="log", title="share of positions at which the latent fires", exponentformat="power", dtick=1)
 fig.update_yaxes(title="share of variance explained by gene identity")
 median_share, median_control = float(np.nanmedian(gene_share[alive])), float(np.nanmedian(control_share[alive]))
 page.figure(
@@ -279,7 +279,7 @@ else:
     page.save(scores.all, "cell_groups")
     best = scores.best.merge(features[["latent", "top_genes"]], on="latent")
     fig = go.Figure()
-    axis = best["column"] + ": " + best["group"]
+    axis = best["column"].str.replace("_", " ") + ": " + best["group"]
     for column, name, colour, symbol in (
         ("control", "labels dealt out anew", CONTROL, "x"), ("heldout", "held-out cells", REAL, "circle"), ("training", "training cells (chosen here)", OKABE_ITO[4], "circle-open"),
     ):  # fmt: skip

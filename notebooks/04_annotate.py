@@ -297,7 +297,7 @@ page.save(powers, "power")
 grid = powers.pivot(index="size", columns="strength", values="power_layer").loc[powers["size"].unique()]
 fig = go.Figure(
     go.Heatmap(
-        z=100 * grid.to_numpy(), x=grid.columns.astype(str), y=grid.index, zmin=0, zmax=100, texttemplate="%{z:.0f}",
+        z=100 * grid.to_numpy(), x=grid.columns.astype(str), y=grid.index, zmin=0, zmax=100, colorscale="Cividis", texttemplate="%{z:.0f}",
         colorbar={"title": "found, %"},
     )
 )  # fmt: skip
