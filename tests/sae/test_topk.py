@@ -143,7 +143,7 @@ def test_batchtopk_spends_its_budget_unevenly_and_uses_the_threshold_afterwards(
     assert per_row.sum() == 200 * 5
     assert per_row[-50:].sum() > 2 * per_row[:50].sum()
     sae.eval().threshold.fill_(0.7)
-    values, indices = sae.encode(x)
+    values, _ = sae.encode(x)
     dense = sae.pre_acts(x)
     assert ((values > 0).sum(1) == (dense > 0.7).sum(1).clamp_max(sae.width)).all()
     alone = sae.encode(x[:1])[0]
