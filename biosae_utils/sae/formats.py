@@ -88,12 +88,8 @@ def load_sae(folder: Path | str, *, device: torch.device | str = "cpu") -> TopKS
             where=str(folder / CONFIG),
             do="use topk or jumprelu",
         )
-    for key, harmless in (
-        ("normalize_activations", (None, "none")),
-        ("reshape_activations", (None, "none")),
-        ("rescale_acts_by_decoder_norm", (None, False)),
-    ):
-        if config.get(key) not in harmless:
+    for key in ("normalize_activations", "reshape_activations"):
+        if config.get(key) not in (None, "none"):
             raise BiosaeError(
                 f"{key} = {config[key]!r} is not supported",
                 where=str(folder / CONFIG),
@@ -107,6 +103,10 @@ def load_sae(folder: Path | str, *, device: torch.device | str = "cpu") -> TopKS
     if architecture == "jumprelu":
         shapes["threshold"] = (d_sae,)
     tensors = _checked(_read_safetensors(folder / WEIGHTS), shapes, folder / WEIGHTS)
+    if config.get("rescale_acts_by_decoder_norm"):  # TopK by what a latent adds: the same as rows of norm 1
+        norm = tensors["W_dec"].norm(dim=1).clamp_min(1e-12)
+        tensors["W_dec"] = tensors["W_dec"] / norm[:, None]
+        tensors["W_enc"], tensors["b_enc"] = tensors["W_enc"] * norm, tensors["b_enc"] * norm
     if config.get("apply_b_dec_to_input") is False:
         tensors["b_enc"] = tensors["b_enc"] + tensors["b_dec"] @ tensors["W_enc"]
     kind = "batchtopk" if architecture == "jumprelu" else own.get("kind", "topk")

@@ -78,6 +78,20 @@ def test_sae_without_input_bias_is_converted(tmp_path, x):
     torch.testing.assert_close(formats.load_sae(tmp_path)(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_rows_of_other_norms_are_folded_when_the_config_asks_for_it(tmp_path, x):
+    sae = noisy()
+    sae.W_dec *= torch.linspace(0.5, 2, F)[:, None]
+    formats.save_sae(tmp_path, sae)
+    config = json.loads((tmp_path / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps({**config, "rescale_acts_by_decoder_norm": True}))
+    norm = sae.W_dec.norm(dim=1)
+    top = (sae.pre_acts(x) * norm).topk(K, dim=1)
+    code = torch.zeros(50, F).scatter(1, top.indices, top.values.relu())
+    loaded = formats.load_sae(tmp_path)
+    torch.testing.assert_close(loaded.encode_dense(x), code, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loaded(x), (code / norm) @ sae.W_dec + sae.b_dec, rtol=1e-4, atol=1e-5)
+
+
 # ---- foreign layouts ---------------------------------------------------------------------------------------------
 
 
