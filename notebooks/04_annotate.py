@@ -220,7 +220,7 @@ page.save(coverage, "directions")
 page.table(
     coverage,
     name="directions",
-    caption="Latents beside directions that nobody trained; annotated: BH over the terms of each list.",
+    caption=f"Latents beside directions that nobody trained, over {len(candidates):,} genes; annotated: BH over the terms of each list.",
 )
 n_terms = coverage["different terms found layer-wide"]
 above = coverage.set_index("source")["above own matched lists, points"]
@@ -283,6 +283,8 @@ if len(hits):
         caption="Terms with q ≤ the chosen level among the terms of their latent; q_layer is adjusted over the whole layer. Search for a gene or a process.",
     )
     page.save(described, "hits")
+else:
+    display(Markdown("No term passes for any latent, so there is no table of labels."))
 
 # %% [markdown]
 # ## What could have been found

@@ -69,7 +69,8 @@ def direction_lists(
     ----------
     sample, gene, n_genes, shrinkage : as in `gene_means`
     n_top, min_count : int
-        Length of a list; positions in the sample below which a gene cannot be listed.
+        Length of a list; positions in the sample below which a gene cannot be listed (fewer where a small sample would
+        leave less than five times `n_top` genes).
     n_random : int
         Random directions.
 
@@ -81,10 +82,11 @@ def direction_lists(
         Genes that could be listed: the background of any test of these lists, and of what they are compared with.
     """
     means, count = gene_means(sample, gene, n_genes, shrinkage)
-    candidates = np.flatnonzero(count >= min_count)
-    if len(candidates) < 5 * n_top:
+    wanted = min(5 * n_top, len(count))
+    candidates = np.flatnonzero(count >= max(1, min(min_count, np.sort(count)[-wanted])))
+    if len(candidates) < 2 * n_top:
         raise BiosaeError(
-            f"Only {len(candidates)} genes are at {min_count} or more sampled positions",
+            f"Only {len(candidates)} genes are in the sample of activations",
             where="01_extract/sample",
             do="raise n_positions of 01_extract",
         )

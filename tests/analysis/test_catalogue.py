@@ -309,8 +309,10 @@ def test_lists_of_dense_directions_equal_projected_gene_means():
     np.testing.assert_array_equal(candidates, np.arange(50))
     few = np.where(gene == 3, -1, gene)
     assert 3 not in baselines.direction_lists(sample, few, 50, n_top=5, n_random=2)[1]
+    small = baselines.direction_lists(sample[:200], gene[:200], 50, n_top=5, min_count=10, n_random=2)[1]
+    assert len(small) >= 25  # a small sample lowers the minimum instead of leaving nothing to list
     with pytest.raises(BiosaeError, match="n_positions"):
-        baselines.direction_lists(sample, gene, 50, n_top=20, n_random=2)
+        baselines.direction_lists(sample, gene, 50, n_top=30, n_random=2)
     assert {k: v.shape for k, v in lists.items()} == {
         "raw coordinates": (16, 50), "principal axes": (16, 50), "random directions": (11, 50),
     }  # fmt: skip
