@@ -34,6 +34,11 @@ DRIVER_LOCK = JOBS_LOCK.parent / "biosae-driver.lock"
 TELLS = re.compile(r"^FAILED |WARNING: |ERROR: |BiosaeError")
 """Lines of Snakemake and of failed jobs that a user has to see."""
 
+SNAKEMAKE = (
+    "from biosae_utils.book.run_phase import die_with_driver; die_with_driver(); import snakemake.cli as s; s.main()"
+)
+"""Snakemake as a child that ends with this driver: alone, it would wait for ever on a pipe that nobody reads."""
+
 WAIT_S = 20
 """How long to wait for the jobs of a killed build to notice and end (seconds)."""
 
@@ -93,7 +98,7 @@ def _snakemake(config_path: str, cores: int, profile: str, gpus: int | None) -> 
         )
     slots = _gpus() if gpus is None else gpus
     os.environ["BIOSAE_GPUS"] = str(slots)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--profile", str(folder)]
+    command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", "workflow/Snakefile", "--profile", str(folder)]
     command += [
         "--config",
         f"run_config={config_path}",

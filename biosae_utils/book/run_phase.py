@@ -216,31 +216,38 @@ def device_slot() -> Iterator[dict[str, str]]:
 
 
 def live_and_die_with_driver() -> Any:
-    """Show that a job lives here (a shared lock), and end when the driver that asked for it is gone.
-
-    The driver names itself in ``BIOSAE_DRIVER`` as ``host:pid``; jobs on other machines of a cluster ignore it.
-    """
+    """Show that a job lives here (a shared lock, held until the process ends), and end when its driver is gone."""
     JOBS_LOCK.parent.mkdir(exist_ok=True)
-    handle = open(JOBS_LOCK, "a")  # held until the process ends
+    handle = open(JOBS_LOCK, "a")
     fcntl.flock(handle, fcntl.LOCK_SH)
-    host, _, pid = os.environ.get("BIOSAE_DRIVER", "").rpartition(":")
-    if pid and host == os.uname().nodename:
-
-        def watch() -> None:
-            while Path(f"/proc/{pid}").exists() if Path("/proc").exists() else _alive(int(pid)):
-                time.sleep(1)
-            os.kill(os.getpid(), signal.SIGKILL)  # the kernel dies with this process
-
-        threading.Thread(target=watch, daemon=True).start()
+    die_with_driver()
     return handle
 
 
+def die_with_driver() -> None:
+    """End this process when the build that asked for it is gone.
+
+    The driver names itself in ``BIOSAE_DRIVER`` as ``host:pid``; jobs on other machines of a cluster ignore it.
+    """
+    host, _, pid = os.environ.get("BIOSAE_DRIVER", "").rpartition(":")
+    if not pid or host != os.uname().nodename:
+        return
+
+    def watch() -> None:
+        while _alive(int(pid)):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)  # a kernel of this process dies with it
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _alive(pid: int) -> bool:
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
 def main(argv: list[str] | None = None) -> int:

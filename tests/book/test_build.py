@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from conftest import write_project
@@ -15,10 +17,11 @@ from biosae_utils.book import build
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import read_json
 
+COMMAND = [sys.executable, "-m", "biosae_utils.book.build", "--config", "config/tiny.yaml", "--cores", "2"]
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "biosae_utils.book.build", "--config", "config/tiny.yaml", "--cores", "2"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
 
 
 def configure(**blocks) -> None:
@@ -50,6 +53,25 @@ def test_a_failing_page_stops_the_build_or_is_said_to_be_missing_and_heals(tmp_p
 
     for text in (p.read_text() for p in Path("_build/tiny/html").rglob("*.html")):
         assert "cdn." not in text and "unpkg" not in text and "jsdelivr" not in text
+
+
+@pytest.mark.slow
+def test_when_the_driver_is_killed_all_of_it_dies_and_the_next_build_resumes(tmp_path, monkeypatch):
+    write_project(tmp_path, prose=True)
+    monkeypatch.chdir(tmp_path)
+    first = subprocess.Popen(COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not any(Path("results/tiny").glob("m/**/.state.json")):  # the second phase has begun
+        assert first.poll() is None
+        time.sleep(0.05)
+    family = psutil.Process(first.pid).children(recursive=True)
+    assert len(family) >= 3
+    first.kill()
+    first.wait()
+    kept = Path("results/tiny/00_data/manifest.json").stat().st_mtime_ns
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert psutil.wait_procs(family, timeout=1)[1] == []
+    assert Path("results/tiny/00_data/manifest.json").stat().st_mtime_ns == kept
 
 
 def test_a_wrong_config_is_refused_before_anything_runs(project):
