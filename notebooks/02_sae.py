@@ -369,7 +369,8 @@ for layer in use:
     learned = [r.sae.W_dec.cpu().numpy() for r in trained[layer]]
     spread = geometry.principal_axes(np.concatenate(learned))
     random = [
-        geometry.random_directions(*learned[0].shape, p.seed + i, principal=spread) for i in range(max(2, p.n_seeds))
+        geometry.shaped_directions(len(learned[0]), spread, np.random.default_rng(p.seed + i))
+        for i in range(max(2, p.n_seeds))
     ]
     for kind_of, directions in (("seeds", learned), ("random", random)):
         for a, b in combinations(range(len(directions)), 2):
