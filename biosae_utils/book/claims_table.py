@@ -59,20 +59,45 @@ def claims_html(claims: Sequence[dict[str, Any]], *, where: bool = False, captio
     return _table(head, rows, caption)
 
 
-def summary_html(claims: Sequence[dict[str, Any]]) -> str:
-    """One row per kind of claim: on how many pages it was tested and held, and the range of values and controls."""
-    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for claim in claims:
-        kinds.setdefault((claim["phase"], claim["id"]), []).append(claim)
+def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
+    """One row per phase: how many claims held, did not, were not tested; and its first claim with value and control.
+
+    Parameters
+    ----------
+    claims : sequence of dict
+        As in claims.json.
+    titles : dict
+        Name of each phase in words.
+    """
     rows = []
-    for (phase, _), group in sorted(kinds.items(), key=lambda item: item[0][0]):
+    for phase, group in sorted(_grouped(claims, "phase").items()):
+        counts = [sum(c["verdict"] == verdict for c in group) for verdict in VERDICTS]
+        chips = " ".join(
+            f'<span class="biosae-verdict {verdict}">{n} {word}</span>'
+            for (verdict, word), n in zip(VERDICTS.items(), counts, strict=True)
+            if n
+        )
+        first = next((c for c in group if c["verdict"] != "not_tested"), group[0])
+        same = [c for c in group if c["title"] == first["title"] and c["value"] is not None]
+        value = html.escape(_span([c["value"] for c in same], first["unit"]))
+        control = html.escape(_span([c["control"] for c in same], first["unit"]))
+        beside = f"<br><small>{value}; control {control}</small>" if same else ""
+        cells = [html.escape(titles.get(phase, phase)), chips, html.escape(first["title"]) + beside]
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return _table(["Analysis", "Claims", "First of them, lowest to highest value"], rows, "What this run found")
+
+
+def summary_html(claims: Sequence[dict[str, Any]]) -> str:
+    """One row per kind of claim: how often it was tested and held, and the range of values and controls."""
+    rows = []
+    for (phase, title), group in sorted(_grouped(claims, "phase", "title").items(), key=lambda item: item[0][0]):
         tested = [c for c in group if c["verdict"] != "not_tested"]
         held = sum(c["verdict"] == "supported" for c in tested)
         state = "not_tested" if not tested else "supported" if held == len(tested) else "not_supported"
         text = f"{held} of {len(tested)}" if tested else VERDICTS["not_tested"]
         kind = next((c["control_kind"] for c in tested), "")
         cells = [
-            html.escape(group[0]["title"]),
+            html.escape(title),
             f'<span class="biosae-verdict {state}">{text}</span>',
             html.escape(_span([c["value"] for c in tested], group[0]["unit"])),
             html.escape(_span([c["control"] for c in tested], group[0]["unit"]))
@@ -80,8 +105,16 @@ def summary_html(claims: Sequence[dict[str, Any]]) -> str:
             html.escape(phase),
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = ["Claim", "Held on pages", "Value, lowest to highest", "Control", "Phase"]
+    head = ["Claim", "Held", "Value, lowest to highest", "Control", "Phase"]
     return _table(head, rows, "What this run found, claim by claim")
+
+
+def _grouped(claims: Sequence[dict[str, Any]], *names: str) -> dict[Any, list[dict[str, Any]]]:
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for claim in claims:
+        key = tuple(claim[name] for name in names) if len(names) > 1 else claim[names[0]]
+        groups.setdefault(key, []).append(claim)
+    return groups
 
 
 def _span(values: list[float | None], unit: str) -> str:

@@ -12,9 +12,10 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from myst_nb.core.render import MimeData, MimeRenderPlugin
 
-from biosae_utils.book.claims_table import claims_html, summary_html
+from biosae_utils.book.claims_table import claims_html, overview_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, template
 from biosae_utils.book.switcher import switcher_html
+from biosae_utils.book.toc import TITLES
 from biosae_utils.store import read_json
 
 
@@ -49,9 +50,11 @@ def table_html(content: dict[str, Any]) -> str:
         if shown < total
         else ""
     )
+    name = html.escape(content["name"], quote=True)
     return (
-        f'<div class="biosae-table" data-name="{html.escape(content["name"], quote=True)}">'
-        f'<table class="display compact" style="width:100%"><caption>{caption}</caption></table>'
+        f'<div class="biosae-table" data-name="{name}">'
+        f'<p class="biosae-table-caption" id="caption-{name}">{caption}</p>'
+        f'<table class="display compact" style="width:100%" aria-labelledby="caption-{name}"></table>'
         f"{_json_script(content)}{note}</div>"
     )
 
@@ -90,19 +93,19 @@ class TableRenderer(_Renderer):
 
 
 class ClaimsDirective(Directive):
-    """``{biosae-claims}``: the run's claims; ``:summary:`` gives one row per kind, ``:verdict:`` picks one verdict."""
+    """``{biosae-claims}``: the run's claims; ``:overview:`` one row per phase, ``:summary:`` one per kind of claim."""
 
-    option_spec: ClassVar = {"summary": directives.flag, "verdict": directives.unchanged}
+    option_spec: ClassVar = {"overview": directives.flag, "summary": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
         path = Path(env.config.biosae_results, env.config.biosae_run, "claims.json")
         claims = read_json(path) if path.is_file() else []
-        if wanted := self.options.get("verdict"):
-            claims = [c for c in claims if c["verdict"] == wanted]
         if not claims:
-            return [nodes.paragraph(text="No page of this run has stated such a claim yet.")]
-        if "summary" in self.options:
+            return [nodes.paragraph(text="No page of this run has stated a claim yet.")]
+        if "overview" in self.options:
+            text = overview_html(claims, TITLES)
+        elif "summary" in self.options:
             text = summary_html(claims)
         else:
             text = claims_html(claims, where=True, caption="Claims of the run")

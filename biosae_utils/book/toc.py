@@ -11,7 +11,7 @@ from biosae_utils.book.paths import page_path
 from biosae_utils.params import RunConfig, scope
 from biosae_utils.store import atomic_path
 
-START = ["how-to-read", "primer"]
+START = ["how-to-read", "primer", "all-claims"]
 TEACH = ["exercises"]
 BACK = ["reviewers-guide", "rerun", "adding-a-model", "glossary", "references"]
 ACROSS = "05_svd"
@@ -21,8 +21,8 @@ TITLES = {
     "00_data": "Cells",
     "01_extract": "Extraction",
     "02_sae": "Sparse autoencoders",
-    "03_catalogue": "catalogue",
-    "04_annotate": "annotation",
+    "03_catalogue": "Catalogue",
+    "04_annotate": "Annotation",
     "05_svd": "SAE against SVD",
     "06_tracking": "Latents across layers",
     "15_scorecard": "Scorecard",
@@ -44,7 +44,11 @@ def toc(config: RunConfig) -> dict[str, Any]:
             if mine:
                 first, *more = mine
                 chapters.append(
-                    {**first, "title": f"Layer {layer}: {first['title']}", **({"sections": more} if more else {})}
+                    {
+                        **first,
+                        "title": f"Layer {layer}: {first['title'].lower()}",
+                        **({"sections": more} if more else {}),
+                    }
                 )
         chapters += [_entry(config, p) for p in own if p[2] is None and p[0] >= ACROSS]
         parts.append(_part(model, chapters))

@@ -100,7 +100,10 @@
           const table = new window.DataTable(element.querySelector("table"), {
             data: content.data,
             columns: content.columns.map(function (c) {
-              return { title: c.title, type: c.numeric ? "num" : "string", defaultContent: "", render: window.DataTable.render.text() };
+              return {
+                title: c.title, type: c.numeric ? "num" : "string", defaultContent: "", render: window.DataTable.render.text(),
+                createdCell: function (cell, value) { if (String(value).length > 40) cell.classList.add("long"); },
+              };
             }),
             order: [],
             pageLength: 10,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from biosae_utils.book.claims_table import claims_html, number, summary_html
+from biosae_utils.book.claims_table import claims_html, number, overview_html, summary_html
 from biosae_utils.book.render import figure_html, table_html
 from biosae_utils.book.switcher import switcher_html
 
@@ -61,10 +61,17 @@ def test_summary_counts_pages_and_spans_values():
         [
             claim(),
             claim(layer=2, value=0.4, verdict="not_supported"),
-            claim(id="b", verdict="not_tested", value=None, control=None),
+            claim(title="Another", verdict="not_tested", value=None, control=None),
         ]
     )
     assert "1 of 2" in text and "25 % to 40 %" in text and ">not tested<" in text
+
+
+def test_overview_counts_verdicts_by_phase():
+    claims = [claim(), claim(layer=2, value=0.4, verdict="not_supported"), claim(phase="00_data", title="Cells differ")]
+    text = overview_html(claims, {"00_data": "Cells"})
+    assert text.index(">Cells<") < text.index(">04_annotate<") and text.count("<tr>") == 3
+    assert "1 supported" in text and "1 not supported" in text and "25 % to 40 %; control 1 %" in text
 
 
 def test_numbers():
