@@ -10,22 +10,37 @@ VERDICTS = {"supported": "supported", "not_supported": "not supported", "not_tes
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A value with three significant digits and its unit; shares as percent, a missing value as a dash."""
+    """A value with three significant digits and its unit: a "share of X" as "% of X", a missing value as a dash."""
     if value is None:
         return "–"
-    value = value or 0.0  # not minus zero
-    if unit == "share":
-        return f"{100 * value:.3g} %"
-    text = f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.3g}"
+    text, unit = _digits(value, unit)
     return f"{text} {unit}".strip()
+
+
+def span(values: Sequence[float | None], unit: str = "") -> str:
+    """Lowest to highest value, with the unit once; a single number if they look alike."""
+    known = sorted(v for v in values if v is not None)
+    if not known:
+        return "–"
+    (low, unit_once), (high, _) = _digits(known[0], unit), _digits(known[-1], unit)
+    return f"{low if low == high else f'{low} to {high}'} {unit_once}".strip()
+
+
+def _digits(value: float, unit: str) -> tuple[str, str]:
+    value = value or 0.0  # not minus zero
+    if unit == "share" or unit.startswith("share "):
+        value, unit = 100 * value, "%" + unit.removeprefix("share")
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}", unit
+
+
+def _percent(unit: str) -> str:
+    """The unit without what it is a share of, where the title says that."""
+    return "share" if unit.startswith("share") else unit
 
 
 def interval(claim: dict[str, Any]) -> str:
     """The claim's 95 % interval, or an empty string."""
-    if claim["interval"] is None:
-        return ""
-    low, high = (number(v, claim["unit"]).removesuffix(" %") for v in claim["interval"])
-    return f"{low} to {high}" + (" %" if claim["unit"] == "share" else "")
+    return span(claim["interval"], _percent(claim["unit"])) if claim["interval"] else ""
 
 
 def claims_html(claims: Sequence[dict[str, Any]], *, where: bool = False, caption: str = "Claims of this page") -> str:
@@ -79,8 +94,8 @@ def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> s
         )
         first = next((c for c in group if c["verdict"] != "not_tested"), group[0])
         same = [c for c in group if c["title"] == first["title"] and c["value"] is not None]
-        value = html.escape(_span([c["value"] for c in same], first["unit"]))
-        control = html.escape(_span([c["control"] for c in same], first["unit"]))
+        value = html.escape(span([c["value"] for c in same], _percent(first["unit"])))
+        control = html.escape(span([c["control"] for c in same], _percent(first["unit"])))
         beside = f"<br><small>{value}; control {control}</small>" if same else ""
         cells = [html.escape(titles.get(phase, phase)), chips, html.escape(first["title"]) + beside]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
@@ -99,8 +114,8 @@ def summary_html(claims: Sequence[dict[str, Any]]) -> str:
         cells = [
             html.escape(title),
             f'<span class="biosae-verdict {state}">{text}</span>',
-            html.escape(_span([c["value"] for c in tested], group[0]["unit"])),
-            html.escape(_span([c["control"] for c in tested], group[0]["unit"]))
+            html.escape(span([c["value"] for c in tested], group[0]["unit"])),
+            html.escape(span([c["control"] for c in tested], group[0]["unit"]))
             + (f"<br><small>{html.escape(kind)}</small>" if kind else ""),
             html.escape(phase),
         ]
@@ -115,15 +130,6 @@ def _grouped(claims: Sequence[dict[str, Any]], *names: str) -> dict[Any, list[di
         key = tuple(claim[name] for name in names) if len(names) > 1 else claim[names[0]]
         groups.setdefault(key, []).append(claim)
     return groups
-
-
-def _span(values: list[float | None], unit: str) -> str:
-    """Lowest to highest value."""
-    known = sorted(v for v in values if v is not None)
-    if not known:
-        return "–"
-    low, high = number(known[0], unit), number(known[-1], unit)
-    return low if low == high else f"{low} to {high}"
 
 
 def _table(head: list[str], rows: list[str], caption: str) -> str:

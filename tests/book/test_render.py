@@ -64,19 +64,20 @@ def test_summary_counts_pages_and_spans_values():
             claim(title="Another", verdict="not_tested", value=None, control=None),
         ]
     )
-    assert "1 of 2" in text and "25 % to 40 %" in text and ">not tested<" in text
+    assert "1 of 2" in text and "25 to 40 %" in text and ">not tested<" in text
 
 
 def test_overview_counts_verdicts_by_phase():
     claims = [claim(), claim(layer=2, value=0.4, verdict="not_supported"), claim(phase="00_data", title="Cells differ")]
     text = overview_html(claims, {"00_data": "Cells"})
     assert text.index(">Cells<") < text.index(">04_annotate<") and text.count("<tr>") == 3
-    assert "1 supported" in text and "1 not supported" in text and "25 % to 40 %; control 1 %" in text
+    assert "1 supported" in text and "1 not supported" in text and "25 to 40 %; control 1 %" in text
 
 
 def test_numbers():
     assert number(None) == "–" and number(0.5, "share") == "50 %" and number(12345.0) == "12,345"
     assert number(0.12345, "nats") == "0.123 nats" and number(-0.0) == "0"
+    assert number(0.25, "share of variance") == "25 % of variance"
 
 
 def test_switcher_links_layers_models_and_phases():
