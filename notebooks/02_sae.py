@@ -118,15 +118,11 @@ middle = use[len(use) // 2]
 chosen = config.peak_lr(foundation.info.d_model)
 rates = [chosen / 9, chosen / 3, chosen, chosen * 3]
 short = max(10, p.steps // 3)
-controls = train.train_many(
-    [train.Job(sample[i], replace(config, freeze_decoder=True), f"layer {i}, frozen decoder") for i in use]
-    + [
-        train.Job(sample[middle], replace(config, lr=rate, steps=short), f"layer {middle}, lr {rate:g}")
-        for rate in rates
-    ],
-    device=on,
-)
-frozen, sweep = dict(zip(use, controls, strict=False)), controls[len(use) :]
+frozen_jobs = [train.Job(sample[i], replace(config, freeze_decoder=True), f"layer {i}, frozen decoder") for i in use]
+frozen = dict(zip(use, train.train_many(frozen_jobs, device=on), strict=True))
+tried = train.sweep(
+    sample[middle], heldout[middle], [replace(config, lr=rate, steps=short) for rate in rates], device=on
+).sort_values("lr")
 
 history = pd.concat(
     [r.history_table(layer=i, seed=r.config.seed) for i, results in trained.items() for r in results], ignore_index=True
@@ -155,9 +151,6 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
-tried = pd.DataFrame(
-    [{"lr": r.config.lr, "steps": short, "fvu": metrics.evaluate(r.sae, heldout[middle]).fvu} for r in sweep]
-)
 page.save(tried, "learning_rates")
 fig = go.Figure()
 fig.add_scatter(x=tried.lr, y=tried.fvu, mode="lines+markers", line_color=REAL, showlegend=False)
@@ -168,7 +161,7 @@ page.figure(
     name="rates",
     alt="Held-out variance unexplained at four learning rates around the one used.",
     caption=f"One layer ({middle}), {short} steps, four learning rates, judged on held-out cells. The lowest point should be "
-    "at or beside the dotted line; `biosae sweep` repeats this at full length.",
+    "at or beside the dotted line.",
 )
 
 # %% [markdown]
@@ -309,7 +302,7 @@ page.figure(
 # %% tags=["hide-input"]
 rng = np.random.default_rng(p.seed)
 keep = np.flatnonzero(cohort.heldout.to_numpy())
-keep = np.sort(rng.choice(keep, min(40, len(keep)), replace=False))
+keep = np.sort(rng.choice(keep, min(24, len(keep)), replace=False))
 counts_file = open_cells(p.data)
 held_tokens = tokenise(counts_file, cohort.row.to_numpy()[keep], foundation, seed=p.seed)
 losses = metrics.fidelity(
@@ -329,13 +322,13 @@ fidelity = pd.DataFrame(
 page.save(fidelity, "fidelity")
 
 fig = go.Figure()
-for (sae, edited), part in fidelity.groupby(["sae", "where"], sort=False):
-    colour = CONTROL if sae == "frozen" else REAL if edited == "all" else OKABE_ITO[4]
+for name, text, colour in (("sae", "autoencoder", REAL), ("frozen", "frozen random decoder", CONTROL)):
+    part = fidelity[fidelity.sae == name]
     fig.add_bar(
-        x=[f"layer {i}" for i in part.layer],
+        x=[f"layer {i}, {edited} genes" for i, edited in zip(part.layer, part["where"], strict=True)],
         y=part.recovered,
-        name=f"{'autoencoder' if sae == 'sae' else 'frozen random decoder'}, {edited} genes replaced",
-        marker={"color": colour, "pattern": {"shape": "" if edited == "all" else "/"}},
+        name=text,
+        marker_color=colour,
         error_y={
             "type": "data",
             "symmetric": False,
@@ -349,9 +342,8 @@ page.figure(
     name="fidelity",
     alt="Bars of the share of masked-gene loss recovered per layer, for the autoencoder and for a frozen random decoder.",
     caption="1: the model predicts hidden genes as well as with the layer untouched. 0: as badly as with the same vector "
-    "everywhere. Whiskers: 95 % intervals over held-out cells. Plain: the states of all genes are replaced, hidden ones too, "
-    "although no autoencoder was trained on the state of a hidden gene. Striped: visible genes only, what later blocks can "
-    "still look up (nothing reads the last layer, so it has no such bar).",
+    "everywhere. Whiskers: 95 % intervals over held-out cells. Visible genes: what later blocks look up is replaced. All "
+    "genes, at the last layer: the states of the hidden genes themselves, of a kind that no autoencoder here was trained on.",
 )
 
 # %% [markdown]
@@ -431,8 +423,8 @@ for layer in use:
         verdict=verdict(bool(np.percentile(draw["sae"] - draw["pca_equal_k"], 2.5) > 0)),
         published=PUBLISHED.get(p.model),
     )
-    edited = "all" if layer == foundation.info.n_layers - 1 else "visible"
-    part = fidelity[(fidelity.layer == layer) & (fidelity["where"] == edited)].set_index("sae")
+    part = fidelity[fidelity.layer == layer].set_index("sae")
+    edited = part["where"].iloc[0]
     one, other = part.loc["sae"], part.loc["frozen"]
     title = f"Hidden genes are still predicted when the states of {edited} genes are replaced by their reconstruction"
     rule = "supported if at least half of the loss is recovered and the interval over cells lies above the control"
@@ -534,8 +526,7 @@ pd.DataFrame(
 
 # %% tags=["takeaways"]
 best, worst = first_seed.explained.max(), first_seed.explained.min()
-visible = fidelity[(fidelity["where"] == "visible") & (fidelity.sae == "sae")].recovered
-everything = fidelity[(fidelity["where"] == "all") & (fidelity.sae == "sae")].recovered
+recovered = fidelity[fidelity.sae == "sae"].set_index("where").recovered
 takeaways = [
     f"With {p.k} of {p.expansion * foundation.info.d_model} latents active, the SAEs explain {worst:.1%} to {best:.1%} of the "
     f"variance of held-out cells, depending on the layer; PCA with as many coefficients explains "
@@ -544,10 +535,12 @@ takeaways = [
     f"{(first_seed.explained_training - first_seed.explained).max():+.2%} more at most, which is what memorising gains.",
     f"{first_seed.dead.max():.1%} of latents at most never fire on {int(first_seed.n_heldout.iloc[0]):,} held-out vectors.",
 ]
-if len(visible):
+for edited, part in recovered.groupby(level=0, sort=False):
+    text = {"visible": "in place of the visible genes of a layer", "all": "in place of all genes of the last layer"}[
+        edited
+    ]
     takeaways.append(
-        f"Spliced into the model they recover {visible.min():.0%} to {visible.max():.0%} of the masked-gene loss through the "
-        f"states of visible genes, and {everything.min():.0%} to {everything.max():.0%} when hidden genes are replaced too."
+        f"Spliced into the model {text}, they recover {part.min():.0%} to {part.max():.0%} of the masked-gene loss."
     )
 if p.n_seeds > 1:
     means = agreement.groupby("kind").cosine.mean()

@@ -13,9 +13,9 @@ import triton.language as tl
 from torch import Tensor
 
 LAUNCH = {
-    "select": {"num_warps": 4},
-    "decode": {"BLOCK": 128, "num_warps": 4},
-    "gradients": {"E": 8, "BLOCK": 128, "num_warps": 1},
+    "select": {"num_warps": 2},
+    "decode": {"BLOCK": 128, "num_warps": 2},
+    "gradients": {"E": 4, "BLOCK": 128, "num_warps": 1},
     "rows": {"num_warps": 4},
 }
 """Block sizes and warps from ``python -m benchmarks.sae --device cuda --tune``; fixed, so sums keep their order."""

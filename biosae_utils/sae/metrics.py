@@ -135,6 +135,7 @@ def fidelity(
     batches: Iterable[Batch],
     *,
     rate: float = 0.15,
+    both: bool = False,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Masked-gene loss of each cell with a layer clean, replaced by its SAE's reconstruction, and replaced by the mean.
@@ -152,6 +153,8 @@ def fidelity(
         Of held-out cells.
     rate : float
         Share of gene tokens hidden.
+    both : bool
+        Replace the states of ``all`` genes as well, hidden ones included; twice the work.
     seed : int
 
     Returns
@@ -159,8 +162,8 @@ def fidelity(
     DataFrame
         One row per (layer, sae, where, cell with a hidden gene): these, n (hidden genes), and the mean losses clean,
         spliced and ablated.
-        ``where`` says what is edited: ``all`` gene positions, or only the ``visible`` ones (the context that later
-        blocks read; undefined at the last layer, which nothing reads, and left out there).
+        ``where`` says what is replaced: the states of ``visible`` genes, the kind that an SAE was trained on and that
+        later blocks look up; at the last layer, which nothing reads, those of ``all`` genes, hidden ones included.
     """
     import pandas as pd
 
@@ -186,7 +189,7 @@ def fidelity(
         clean = mean_loss(states[last])
         for layer, named in saes.items():
             for where, edited in (("all", batch.is_gene), ("visible", batch.is_gene & ~hidden_gene)):
-                if where == "visible" and layer == last:
+                if (where == "visible") == (layer == last) and not (both and where == "all"):
                     continue
                 vectors = states[layer][edited].float()
                 ablated = edited_loss(layer, edited, vectors.mean(0))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from biosae_utils.sae.ops import Ops
 from biosae_utils.sae.stacked import StackedTrainer
 from biosae_utils.sae.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "Job",
     "SAETrainer",
@@ -26,6 +30,7 @@ __all__ = [
     "TrainResult",
     "input_moments",
     "shuffled_batches",
+    "sweep",
     "train_layers",
     "train_many",
     "train_one",
@@ -129,6 +134,40 @@ def train_many(jobs: Sequence[Job], *, device: torch.device | str = "cpu") -> li
             return list(pool.map(train, jobs))
     finally:
         torch.set_num_threads(threads)
+
+
+def sweep(
+    sample: Sample,
+    heldout: Sample,
+    configs: Sequence[TrainConfig],
+    *,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """Train once with each config and judge by held-out FVU: the evidence behind a learning rate or a length.
+
+    Parameters
+    ----------
+    sample, heldout : array (n, d_in)
+        Of different cells.
+    configs : sequence of TrainConfig
+
+    Returns
+    -------
+    DataFrame
+        lr, steps, batch_size, k, expansion, fvu, dead, seconds; the best first.
+    """
+    import pandas as pd
+
+    from biosae_utils.sae.metrics import evaluate
+
+    names = ("steps", "batch_size", "k", "expansion")
+    rows = []
+    jobs = [Job(sample, config, f"lr {config.peak_lr(sample.shape[1]):g}, {config.steps} steps") for config in configs]
+    for result in train_many(jobs, device=device):
+        quality, config = evaluate(result.sae, heldout), result.config
+        row = {"lr": config.peak_lr(sample.shape[1]), **{name: getattr(config, name) for name in names}}
+        rows.append({**row, "fvu": quality.fvu, "dead": quality.dead, "seconds": result.seconds})
+    return pd.DataFrame(rows).sort_values("fvu", ignore_index=True)
 
 
 def train_layers(

@@ -86,7 +86,9 @@ def losses(tiny_model, tiny_tokens):
         layer: {"perfect": identity_sae(16), "poor": TopKSAE(16, 64, 1, seed=3).eval().requires_grad_(False)}
         for layer in range(3)
     }
-    return metrics.fidelity(tiny_model, saes, batches(tiny_model, tiny_tokens, 400, rows=rows), rate=0.4, seed=1), rows
+    return metrics.fidelity(
+        tiny_model, saes, batches(tiny_model, tiny_tokens, 400, rows=rows), rate=0.4, both=True, seed=1
+    ), rows
 
 
 def test_fidelity_has_one_row_per_cell_layer_sae_and_edit(losses):
@@ -96,6 +98,14 @@ def test_fidelity_has_one_row_per_cell_layer_sae_and_edit(losses):
     assert set(table.loc[table.layer == 2, "where"]) == {"all"}
     assert not table.duplicated(["layer", "sae", "where", "cell"]).any()
     assert table.groupby("cell").clean.nunique().eq(1).all()
+
+
+def test_by_default_visible_genes_are_replaced_and_all_genes_at_the_last_layer(tiny_model, tiny_tokens, losses):
+    saes = {layer: {"perfect": identity_sae(16)} for layer in (1, 2)}
+    table = metrics.fidelity(tiny_model, saes, batches(tiny_model, tiny_tokens, 400, rows=losses[1]), rate=0.4, seed=1)
+    assert set(zip(table.layer, table["where"], strict=True)) == {(1, "visible"), (2, "all")}
+    expected = losses[0].query("sae == 'perfect' and ((layer == 1 and where == 'visible') or layer == 2)")
+    np.testing.assert_allclose(table.ablated, expected.ablated, rtol=1e-4)
 
 
 def test_a_perfect_sae_leaves_the_loss_clean(losses):

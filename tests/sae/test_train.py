@@ -9,7 +9,15 @@ import torch
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.metrics import evaluate
-from biosae_utils.sae.train import SAETrainer, TrainConfig, input_moments, shuffled_batches, train_layers, train_one
+from biosae_utils.sae.train import (
+    SAETrainer,
+    TrainConfig,
+    input_moments,
+    shuffled_batches,
+    sweep,
+    train_layers,
+    train_one,
+)
 
 D = 64
 
@@ -228,3 +236,11 @@ def test_frozen_decoder_stays_random_while_the_encoder_learns(sample):
     assert not torch.equal(trainer.sae.W_enc, before[1])
     free = train_one(sample, SHORT)
     assert evaluate(trainer.result().sae, sample[:4_000]).fvu > evaluate(free.sae, sample[:4_000]).fvu
+
+
+def test_sweep_puts_the_best_rate_first(sample):
+    configs = [replace(SHORT, lr=lr) for lr in (1e-5, 3e-3)]
+    table = sweep(sample, sample[:2_000], configs)
+    assert table.lr.tolist() == [3e-3, 1e-5]
+    assert table.fvu.is_monotonic_increasing
+    assert {"steps", "batch_size", "dead", "seconds"} <= set(table.columns)
