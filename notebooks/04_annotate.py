@@ -161,7 +161,7 @@ page.figure(
     + "; ".join(f"{n}: latents {h['real']:.1f} %, permuted labels {h['null']:.1f} %" for n, h in headline.items()),
     caption="How to read it: a rule is worth something where blue stands above all others. Where grey is as tall as blue, the rule "
     "annotates anything. Red dashes: the same source after its lists swapped genes among themselves, so that every gene is listed as "
-    "often; only what rises above its own dash says that genes are listed *together* for a reason. Lines: for latents and directions a 95 % Wilson interval over lists, for the two nulls 2.5 to 97.5 % of the draws.",
+    "often; only what rises above its own dash says that genes are listed together for a reason. Lines: for latents and directions a 95 % Wilson interval over lists, for the two nulls 2.5 to 97.5 % of the draws.",
 )
 
 # %% tags=["hide-input"]
@@ -382,10 +382,11 @@ if leaders:
     ranked = [
         labels.prerank(mean[:, [i]].toarray().ravel(), coarse, seed=p.seed).head(10).assign(latent=i) for i in leaders
     ]
+    first_genes = pd.concat(ranked)["leading"].str.split(", ").str[:12].str.join(", ")
     page.table(
-        pd.concat(ranked)[["latent", "name", "nes", "p", "q", "leading"]],
+        pd.concat(ranked)[["latent", "name", "nes", "p", "q"]].assign(leading=first_genes),
         name="prerank",
-        caption="Ten highest normalised enrichment scores for each of the three latents; 100 gene permutations, q over the terms tested.",
+        caption="Ten highest normalised enrichment scores for each of the three latents; 100 gene permutations, q over the terms tested. Leading: the first twelve genes of the leading edge.",
     )
 
 # %% [markdown]

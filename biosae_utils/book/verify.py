@@ -75,7 +75,9 @@ def _malformed(claim: Any, page: tuple[str, str | None, int | None], folder: Pat
         checked(Claim, {**claim, "interval": _pair(claim.get("interval"))}, where=str(folder / "claims.json"))
     except BiosaeError as e:
         return [str(e)]
-    if (claim["phase"], claim["model"], claim["layer"]) != page:
+    phase, model, layer = page
+    # a page about a whole model makes claims about each of its layers
+    if (claim["phase"], claim["model"]) != (phase, model) or layer not in (None, claim["layer"]):
         return [f"claim {claim['id']} in {folder} says that it is of another page"]
     return []
 
