@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="GPU: time launch configurations first")
     parser.add_argument("--rows", type=int, default=200_000, help="GPU: vectors a layer")
     parser.add_argument("--peers", default="", help="CPU: Python of an environment with the peers")
-    parser.add_argument("--steps", type=int, default=400, help="CPU: steps of every training")
+    parser.add_argument("--steps", type=int, default=300, help="CPU: steps of every training")
     parser.add_argument("--seeds", type=int, default=3, help="CPU")
     args = parser.parse_args()
     device = torch.device(args.device)

@@ -1,8 +1,8 @@
 """Train one SAE by one method and print what came of it; a process of its own, in the environment of that method.
 
-``python -m benchmarks.sae_parts.worker METHOD LR SEED STEPS``. Data, batches, number of latents and k are the same for all
-methods. A method returns the step to time, and afterwards a function from vectors to (reconstruction, code) and the
-directions. CPU time is that of the steps alone, over all threads.
+``python -m benchmarks.sae_parts.worker METHOD LR SEED STEPS``. Data, batches, number of latents and k are the same for
+all methods. A method returns the step to time, and afterwards a function from vectors to (reconstruction, code) and the
+directions. CPU time is that of the steps alone.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def sparsify(x: Tensor, lr: float, seed: int, steps: int) -> tuple[Step, Finish]
 
 
 def dictionary_learning(x: Tensor, lr: float, seed: int, steps: int) -> tuple[Step, Finish]:
-    """saprmarks/dictionary_learning: its TopKTrainer, warm-up shortened from 1,000 steps and decay over the last fifth."""
+    """dictionary_learning: its TopKTrainer, warm-up cut from 1,000 steps, decay over the last fifth."""
     import types
 
     for name in ("nnsight", "wandb", "circuitsvis", "umap"):  # imported at the top of the package, not used here
@@ -100,7 +100,17 @@ def dictionary_learning(x: Tensor, lr: float, seed: int, steps: int) -> tuple[St
     from dictionary_learning.trainers.top_k import TopKTrainer
 
     trainer = TopKTrainer(
-        steps, D, F, K, layer=0, lm_name="none", lr=lr, warmup_steps=steps // 20, decay_start=int(0.8 * steps), seed=seed, device="cpu"
+        steps,
+        D,
+        F,
+        K,
+        layer=0,
+        lm_name="none",
+        lr=lr,
+        warmup_steps=steps // 20,
+        decay_start=int(0.8 * steps),
+        seed=seed,
+        device="cpu",
     )
     number = iter(range(steps))
 
@@ -114,7 +124,7 @@ def dictionary_learning(x: Tensor, lr: float, seed: int, steps: int) -> tuple[St
 
 
 def sae_lens(x: Tensor, lr: float, seed: int, steps: int) -> tuple[Step, Finish]:
-    """SAELens: its TopKTrainingSAE and SAETrainer.step, with its own input normalisation and a dead window that triggers."""
+    """SAELens: its TopKTrainingSAE and SAETrainer.step, with a dead window short enough to trigger."""
     from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -143,7 +153,13 @@ def sae_lens(x: Tensor, lr: float, seed: int, steps: int) -> tuple[Step, Finish]
     return trainer.step, finish
 
 
-METHODS = {"ours": ours, "naive": naive, "sparsify": sparsify, "dictionary-learning": dictionary_learning, "sae-lens": sae_lens}
+METHODS = {
+    "ours": ours,
+    "naive": naive,
+    "sparsify": sparsify,
+    "dictionary-learning": dictionary_learning,
+    "sae-lens": sae_lens,
+}
 
 
 def main(method: str, lr: float, seed: int, steps: int) -> dict[str, float]:

@@ -12,15 +12,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LAUNCH = {
-    "select": {"num_warps": 2},
-    "decode": {"BLOCK": 128, "num_warps": 2},
-    "gradients": {"E": 4, "BLOCK": 128, "num_warps": 1},
-    "rows": {"num_warps": 4},
-}
-"""Block sizes and warps from ``python -m benchmarks.sae --device cuda --tune``; fixed, so sums keep their order."""
+from biosae_utils.sae.select_kernel import LAUNCH, select
 
-BITS = 16  # of a float32 that decide a top-k: sign, exponent and 7 of the mantissa, which is all that bf16 has
+__all__ = ["LAUNCH", "adam", "centre", "decode", "gradients", "norms", "select"]
 
 
 @triton.jit
@@ -32,48 +26,6 @@ def _centre(data, rows, scale, b_dec, out, B, d, BLOCK: tl.constexpr):
     x = tl.load(data + tl.load(rows + row) * d + column, ok, 0.0).to(tl.float32)
     bias = tl.load(b_dec + s * d + column, ok, 0.0)
     tl.store(out + row * d + column, (x * tl.load(scale + s) - bias).to(tl.bfloat16), ok)
-
-
-@triton.jit
-def _keys(pre, bias, row, base, column, F, ok):
-    """Pre-activations as integers in the same order; whatever is not positive becomes 0."""
-    value = tl.load(pre + row * F + column, ok, 0.0).to(tl.float32) + tl.load(bias + base + column, ok, 0.0)
-    return tl.where(ok, tl.maximum(value.to(tl.int32, bitcast=True), 0), -1)
-
-
-@triton.jit
-def _emit(keys, column, floor, step, before_above, before_tied, n_above, values, indices, row, k):
-    """Write the entries above the floor, then tied ones until there are k."""
-    above = keys >= floor + step
-    tied = (keys >= floor) & (keys < floor + step)
-    counts = tl.cumsum(above.to(tl.int32) + (tied.to(tl.int32) << 16), 0)
-    slot_above = before_above + (counts & 0xFFFF) - 1
-    slot_tied = n_above + before_tied + (counts >> 16) - 1
-    slot = tl.where(above, slot_above, slot_tied)
-    keep = above | (tied & (slot_tied < k))
-    tl.store(values + row * k + slot, keys.to(tl.float32, bitcast=True), keep)
-    tl.store(indices + row * k + slot, column, keep)
-
-
-@triton.jit
-def _select(pre, bias, values, indices, B, F, k, MAIN: tl.constexpr, REST: tl.constexpr, BITS: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    base = (row // B) * F
-    column = tl.arange(0, MAIN)
-    keys = _keys(pre, bias, row, base, column, F, column < F)
-    tail_column = MAIN + tl.arange(0, REST)
-    tail = _keys(pre, bias, row, base, tail_column, F, tail_column < F)
-    floor = 0
-    for i in tl.static_range(BITS - 1):  # the sign bit is known
-        trial = floor | (1 << (30 - i))
-        count = tl.sum((keys >= trial).to(tl.int32), 0) + tl.sum((tail >= trial).to(tl.int32), 0)
-        floor = tl.where(count >= k, trial, floor)
-    step = 1 << (32 - BITS)
-    above_main = tl.sum((keys >= floor + step).to(tl.int32), 0)
-    tied_main = tl.sum(((keys >= floor) & (keys < floor + step)).to(tl.int32), 0)
-    above = above_main + tl.sum((tail >= floor + step).to(tl.int32), 0)
-    _emit(keys, column, floor, step, 0, 0, above, values, indices, row, k)
-    _emit(tail, tail_column, floor, step, above_main, tied_main, above, values, indices, row, k)
 
 
 @triton.jit
@@ -186,15 +138,6 @@ def centre(data: Tensor, rows: Tensor, scale: Tensor, b_dec: Tensor, out: Tensor
     """``out[s, i] = data[rows[s, i]] * scale[s] - b_dec[s]`` in bf16, from rows of a float16, bf16 or float32 table."""
     S, B, d = out.shape
     _centre[(S * B,)](data, rows, scale, b_dec, out, B, d, BLOCK=triton.next_power_of_2(d))
-
-
-def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor) -> None:
-    """The k largest of ``pre + bias`` in each row, cut at zero; ties within bf16 go to the lower index."""
-    S, B, F = pre.shape
-    main = 1 << (F.bit_length() - 1)
-    rest = triton.next_power_of_2(max(F - main, 16))
-    launch = LAUNCH["select"] if main <= 4096 else {"num_warps": 8 if main <= 8192 else 16}
-    _select[(S * B,)](pre, bias, values, indices, B, F, values.shape[2], MAIN=main, REST=rest, BITS=BITS, **launch)
 
 
 def decode(

@@ -160,6 +160,17 @@ def test_select_chooses_the_same_latents(kernels, case):
     torch.testing.assert_close(ours[0].sum(2), theirs[0].sum(2), rtol=1e-2, atol=1e-2)
 
 
+def test_select_by_pieces_chooses_the_same_latents(kernels, case, monkeypatch):
+    whole, pieces = outputs(case, "values", "indices"), outputs(case, "values", "indices")
+    kernels.select(case["pre"], case["bias"], *whole)
+    monkeypatch.setattr("biosae_utils.sae.select_kernel.PIECE", 40)
+    kernels.select(case["pre"], case["bias"], *pieces)
+    full = case["pre"].float() + case["bias"].unsqueeze(1)
+    torch.testing.assert_close(full.gather(2, pieces[1].long()).relu(), pieces[0])
+    torch.testing.assert_close(pieces[0].sum(2), whole[0].sum(2), rtol=1e-2, atol=1e-2)
+    assert (pieces[1].sort(2).values.diff(dim=2) > 0).all(), "a latent was chosen twice"
+
+
 def test_select_with_fewer_positive_entries_than_k(kernels, case):
     values, indices = outputs(case, "values", "indices")
     pre = -case["pre"].abs()
