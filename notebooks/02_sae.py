@@ -118,8 +118,7 @@ middle = use[len(use) // 2]
 chosen = config.peak_lr(foundation.info.d_model)
 rates = [chosen / 9, chosen / 3, chosen, chosen * 3]
 short = max(10, p.steps // 3)
-frozen_jobs = [train.Job(sample[i], replace(config, freeze_decoder=True), f"layer {i}, frozen decoder") for i in use]
-frozen = dict(zip(use, train.train_many(frozen_jobs, device=on), strict=True))
+frozen = {i: r[0] for i, r in train.train_layers(sample, replace(config, freeze_decoder=True), device=on).items()}
 tried = train.sweep(
     sample[middle], heldout[middle], [replace(config, lr=rate, steps=short) for rate in rates], device=on
 ).sort_values("lr")

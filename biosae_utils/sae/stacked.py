@@ -56,8 +56,8 @@ class StackedTrainer:
         device: torch.device | str = "cuda",
         ops: Ops | None = None,
     ) -> None:
-        if config.kind != "topk" or config.freeze_decoder:
-            raise BiosaeError("Only TopK SAEs with a free decoder train stacked", do="use train_many")
+        if config.kind != "topk":
+            raise BiosaeError("Only TopK SAEs train stacked", where=f"kind={config.kind}", do="use train_many")
         self.config, self.names, self.device = config, list(names), torch.device(device)
         self.ops = ops or best_ops(self.device)
         self.low = torch.bfloat16 if self.device.type == "cuda" else torch.float32
@@ -130,12 +130,14 @@ class StackedTrainer:
         to_b_dec -= torch.bmm(buffers["to_bias"].to(self.low).unsqueeze(1), self.copies["W_enc"]).squeeze(1).float()
         mark("gradients")
         self._auxk(xc, error, buffers["to_bias"])
+        if self.config.freeze_decoder:
+            self.gradient["W_dec"].zero_()
         mark("AuxK")
         parts = ops.norms(w["W_dec"], self.gradient["W_dec"], self.gradient["W_enc"])
         size = (parts[..., 1].sum(1) + buffers["to_bias"].pow(2).sum(1) + to_b_dec.pow(2).sum(1)).sqrt()
         clip = (self.config.clip / (size + 1e-6)).clamp(max=1.0)
         mark("norms")
-        for name in ("W_enc", "W_dec"):
+        for name in ("W_enc",) if self.config.freeze_decoder else ("W_enc", "W_dec"):
             ops.adam(
                 w[name],
                 self.copies[name],

@@ -192,7 +192,7 @@ def train_layers(
     -------
     dict of layer to list of TrainResult, in order of seeds
     """
-    if torch.device(device).type == "cuda" and config.kind == "topk" and not config.freeze_decoder:
+    if torch.device(device).type == "cuda" and config.kind == "topk":
         return train_stacked(samples, config, n_seeds=n_seeds, device=device)
     seeds = range(config.seed, config.seed + n_seeds)
     jobs = [
@@ -265,7 +265,7 @@ def train_stacked(
 def _slab(sample: np.ndarray | Tensor, rows: slice) -> Tensor:
     """Some rows of a sample, in 16 bits where the sample has no more."""
     part = sample[rows]
-    part = torch.from_numpy(np.ascontiguousarray(part)) if isinstance(part, np.ndarray) else part
+    part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
     return part.contiguous()
 
 

@@ -36,11 +36,11 @@ def stack(config: TrainConfig, data: list[torch.Tensor], seeds: list[int]) -> St
     return StackedTrainer(D, config, seeds, means, scales, [f"layer {i}" for i in range(len(data))], device="cpu")
 
 
-@pytest.mark.parametrize("alpha", [0.0, 1 / 32])
-def test_stacked_steps_equal_single_ones(monkeypatch, alpha):
+@pytest.mark.parametrize(("alpha", "frozen"), [(0.0, False), (1 / 32, False), (1 / 32, True)])
+def test_stacked_steps_equal_single_ones(monkeypatch, alpha, frozen):
     """Two layers, two seeds, AuxK at work: the same weights as two trainers of their own, up to the last digits."""
     monkeypatch.setattr("biosae_utils.sae.stacked.LOOK", 1)
-    config = replace(CONFIG, auxk_alpha=alpha)
+    config = replace(CONFIG, auxk_alpha=alpha, freeze_decoder=frozen)
     data, seeds = [sample(1), sample(2)], [3, 4]
     trainer = stack(config, data, seeds)
     singles = [SAETrainer.from_sample(x, replace(config, seed=s)) for x, s in zip(data, seeds, strict=True)]
