@@ -237,6 +237,13 @@ class RunConfig(Strict):
         if not isinstance(raw, dict):
             raise BiosaeError("The config is empty or not a mapping", where=str(path), do="see config/README.md")
         config = checked(cls, raw, where=str(path))
+        for slug, entry in config.models.items():
+            if config.runs("06_tracking", slug) and len(entry.layers) < 2:
+                raise BiosaeError(
+                    "06_tracking follows latents from layer to layer, and this model has one layer",
+                    where=f"models.{slug}.layers in {path}",
+                    do="name another layer, or list the model's `phases` without it",
+                )
         for phase, model, layer in config.pages():
             config.phase_params(phase, model, layer)
         return config

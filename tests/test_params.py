@@ -65,6 +65,14 @@ def test_bad_configs_are_refused_in_one_sentence(tmp_path, addition, says):
     assert says in str(e.value) and "\n" not in str(e.value)
 
 
+def test_one_layer_cannot_be_tracked(tmp_path):
+    one = MINIMAL.replace("04_annotate", "06_tracking").replace("[0, 2]", "[0]")
+    with pytest.raises(BiosaeError, match=r"has one layer.*models\.m\.layers"):
+        RunConfig.load(write(tmp_path / "c.yaml", one))
+    several = one.replace("layers: [0]", "layers: [0, 2]")
+    assert ("06_tracking", "m", None) in RunConfig.load(write(tmp_path / "d.yaml", several)).pages()
+
+
 def test_unknown_phase_and_missing_file(tmp_path):
     with pytest.raises(BiosaeError, match="no phase called '99_dreams'"):
         RunConfig.load(write(tmp_path / "c.yaml", MINIMAL.replace("00_data", "99_dreams")))
