@@ -12,8 +12,12 @@ from building import build_command, copy_tree, tail
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory) -> Path:
-    """A fresh copy of the project in which a book can be built."""
-    return copy_tree(tmp_path_factory.mktemp("project"))
+    """A fresh copy of the project in which a book can be built, with what other tools leave lying about."""
+    project = copy_tree(tmp_path_factory.mktemp("project"))
+    for stray in (".pytest_cache/README.md", "book/.ipynb_checkpoints/intro-checkpoint.md"):
+        (project / stray).parent.mkdir(exist_ok=True)
+        (project / stray).write_text("# Not a page of the book\n")
+    return project
 
 
 @pytest.fixture(scope="session")
