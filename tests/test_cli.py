@@ -21,7 +21,7 @@ from biosae_utils.sae.formats import load_sae, save_sae
 from biosae_utils.sae.topk import TopKSAE
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ["run", "book", "status", "verify", "fetch", "apply", "import", "export"]
+COMMANDS = ["run", "book", "status", "verify", "fetch", "apply", "import", "export", "sweep"]
 
 
 def biosae(*arguments: str, code: int = 0) -> str:

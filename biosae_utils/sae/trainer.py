@@ -83,14 +83,18 @@ def default_lr(d_in: int) -> float:
     """Peak learning rate for a few hundred to a few thousand steps: 0.083 / sqrt(d_in).
 
     Lowest held-out FVU among 1e-3, 3e-3, 6e-3 and 1.2e-2 at d_in = 192 (600 steps of 2,048; 0.062 at 6e-3 against 0.087
-    at 1e-3), and among 3e-4 to 4e-3 at d_in = 1152; `train.sweep` repeats the search on other data.
+    at 1e-3), and among 3e-4 to 4e-3 at d_in = 1152; `biosae sweep` repeats the search on other data.
     """
     return 0.083 / math.sqrt(d_in)
 
 
-def diverged(loss: float, step: int, lr: float, name: str) -> BiosaeError:
-    """What to say when a loss is not finite or far above that of predicting the mean."""
-    return BiosaeError(
+class Diverged(BiosaeError):
+    """A loss is not finite, or far above that of predicting the mean."""
+
+
+def diverged(loss: float, step: int, lr: float, name: str) -> Diverged:
+    """What to say of such a loss."""
+    return Diverged(
         f"SAE training diverged: loss {loss:.3g} at step {step} with learning rate {lr:g}",
         where=name,
         do=f"train with a lower rate, for instance lr={lr / 3:.1g}; look for outliers in the activations",
