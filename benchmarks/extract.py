@@ -10,19 +10,27 @@ from __future__ import annotations
 import argparse
 import copy
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from benchmarks.common import Row, Timing, measure, print_rows, row, write_results
+from benchmarks.common import Row, measure, print_rows, row, write_results
 from biosae_utils.models.base import FoundationModel, ModelInfo, Tokens
 from biosae_utils.models.geneformer import GeneDictionaries, Geneformer, random_bert
 from biosae_utils.models.loading import freeze, pick_device, pick_dtype
+from biosae_utils.models.scgpt import ScGPT
 from biosae_utils.sae.extract import sample_activations, stream_codes
 from biosae_utils.sae.loop import Budget, device_report, map_batches
 from biosae_utils.sae.positions import Layout
+from biosae_utils.sae.sparse_ops import cpu_has_amx
 from biosae_utils.sae.topk import TopKSAE
+from biosae_utils.sae.train import TrainConfig, train_stacked
 
 # V2-316M as in its config.json
 SHAPE = {
@@ -41,6 +49,10 @@ TINY = {
 }
 TFLOPS = 790  # bf16 that an H100 SXM reaches in large products; the bound of 1.93 ms a cell comes from it
 N_SAMPLE = 100_000
+PUBLISHED = {
+    "geneformer": "published loop: a cell at a time, fp32, eager attention, all layers to host",
+    "scgpt": "published loop: a cell at a time, padded to the longest, fp32, all layers to host",
+}
 
 
 def random_geneformer(shape: dict[str, int], device: torch.device, dtype: torch.dtype) -> Geneformer:
@@ -75,6 +87,38 @@ def ceiling(device: torch.device, n: int = 8192) -> float:
     return 2 * n**3 * 10 / measure(lambda: [a @ b for _ in range(10)], 3, device=device).median / 1e12
 
 
+def chain(model: Geneformer, tokens: Tokens, args: argparse.Namespace, device: torch.device) -> list[Row]:
+    """Once from tokens to trained SAEs to the codes of all positions on disk, all layers, and what it wrote."""
+    layers, d = list(range(model.info.n_layers)), model.info.d_model
+    n = len(Layout(tokens, model.info))
+    wanted = np.sort(np.random.default_rng(1).choice(n, min(args.train_rows, n), replace=False))
+    config = TrainConfig(expansion=4, k=32, steps=20 if args.tiny else 1221, batch_size=4096)
+    seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds[name] = time.perf_counter() - start
+
+    with part(f"{len(wanted):,} positions"):
+        sample = sample_activations(model, tokens, wanted)
+    with part(f"{len(layers)} SAEs, {config.steps} steps of {config.batch_size:,}"):
+        trained = train_stacked(sample, config, device=device)
+    del sample
+    saes = {layer: results[0].sae for layer, results in trained.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        with part(f"codes of {n:,} positions"):
+            stream_codes(model, saes, tokens, {layer: Path(folder) / str(layer) for layer in layers})
+        written = sum(f.stat().st_size for f in Path(folder).rglob("*") if f.is_file())
+    whole = f"tokens to SAEs to codes, {tokens.n_cells:,} cells, {len(layers)} layers, d_sae {4 * d}"
+    rows = [Row(whole, sum(seconds.values()), None, "", None, None, "s", 1, 0.0)]
+    rows += [Row(f"  {name}", value, None, "", None, None, "s", 1, 0.0) for name, value in seconds.items()]
+    return [*rows, Row("  written", written / 1e9, None, "", None, None, "GB", 1, 0.0)]
+
+
 def naive_bert(net: torch.nn.Module, tokens: Tokens, cells: range, device: torch.device) -> list[np.ndarray]:
     """The published loop: a full forward pass a cell, head included, and all layers to the host."""
     kept = []
@@ -88,22 +132,39 @@ def naive_bert(net: torch.nn.Module, tokens: Tokens, cells: range, device: torch
     return kept
 
 
-def naive_blocks(model: FoundationModel, tokens: Tokens, cells: range) -> list[np.ndarray]:
-    """The same loop for a model that transformers does not have."""
-    kept = []
+def naive_scgpt(model: ScGPT, encoder: nn.TransformerEncoder, tokens: Tokens, cells: range) -> list[np.ndarray]:
+    """The published loop for scGPT: each cell padded to the longest length, PyTorch's own encoder, a hook a layer."""
+    kept: list[np.ndarray] = []
+    hooks = [layer.register_forward_hook(lambda _, __, out: kept.append(out[0].numpy())) for layer in encoder.layers]
     for cell in cells:
+        kept.clear()
+        batch = model.collate(tokens, [cell])
+        fill = (0, model.info.max_len - batch.ids.shape[1])
+        ids = nn.functional.pad(batch.ids, fill, value=model.pad_id)
+        values = nn.functional.pad(batch.values, fill, value=model.pad_value)
         with torch.no_grad():
-            kept = [state[0].cpu().numpy() for state in model.hidden(model.collate(tokens, [cell])).values()]
+            final = encoder(
+                model.embed(replace(batch, ids=ids, values=values)), src_key_padding_mask=ids == model.pad_id
+            )
+            model.net.decoder.fc(final)
+    for hook in hooks:
+        hook.remove()
     return kept
 
 
-def time_naive(model: FoundationModel, tokens: Tokens, n_cells: int, runs: int, device: torch.device) -> Timing:
-    """The published loop over the first cells, in float32, with eager attention where transformers has the model."""
-    if not isinstance(model, Geneformer):
-        return measure(lambda: naive_blocks(model, tokens, range(n_cells)), runs, device=device)
-    net = copy.deepcopy(model.net).to(device, torch.float32)
-    net.set_attn_implementation("eager")
-    return measure(lambda: naive_bert(net, tokens, range(n_cells), device), runs, device=device)
+def naive_loop(model: FoundationModel, tokens: Tokens, n_cells: int, device: torch.device) -> Callable[[], object]:
+    """The published loop of the model's family over the first cells, in float32."""
+    if isinstance(model, Geneformer):
+        net = copy.deepcopy(model.net).to(device, torch.float32)
+        net.set_attn_implementation("eager")
+        return lambda: naive_bert(net, tokens, range(n_cells), device)
+    block = model.net.transformer_encoder.layers[0]
+    layer = nn.TransformerEncoderLayer(
+        model.info.d_model, block.self_attn.n_heads, block.linear1.out_features, batch_first=True
+    )
+    encoder = nn.TransformerEncoder(layer, model.info.n_layers, enable_nested_tensor=False).eval()
+    encoder.load_state_dict(model.net.transformer_encoder.state_dict())
+    return lambda: naive_scgpt(model, encoder, tokens, range(n_cells))
 
 
 def gpu(args: argparse.Namespace, device: torch.device) -> list[Row]:
@@ -117,8 +178,8 @@ def gpu(args: argparse.Namespace, device: torch.device) -> list[Row]:
     bound = flops / TFLOPS / 1e9
     print(f"{flops / 1e12:.2f} TFLOP a cell, {bound:.2f} ms at {TFLOPS} TFLOP/s; now this device reaches {tera:.0f}")
 
-    naive = time_naive(model, tokens, args.naive_cells, args.runs, device)
-    name = "one cell at a time, fp32, eager, all layers to host"
+    naive = measure(naive_loop(model, tokens, args.naive_cells, device), args.runs, device=device)
+    name = PUBLISHED[model.info.family]
     against = {"reference": naive, "reference_name": name, "reference_per": args.naive_cells, "unit": "ms a cell"}
     memory = peak(device, "the published loop beside the model")
 
@@ -152,6 +213,8 @@ def gpu(args: argparse.Namespace, device: torch.device) -> list[Row]:
     case = f"codes of all positions, {len(layers)} SAEs d -> 4 d, k 32, on disk"
     rows.append(row(case, done, None, "", per=args.code_cells, unit="ms a cell"))
     memory += peak(device, "codes")
+    rows += chain(model, tokens, args, device)
+    memory += peak(device, "the whole chain")
     for tokens_a_batch in args.sweep:
         args.max_tokens = tokens_a_batch
         timing = measure(forward, 1, device=device)
@@ -161,32 +224,51 @@ def gpu(args: argparse.Namespace, device: torch.device) -> list[Row]:
 
 
 def cpu(args: argparse.Namespace, device: torch.device) -> list[Row]:
-    """The demo's models on its own cells."""
+    """The demo's models on its own cells: in float32, and in bfloat16 where the CPU multiplies that in hardware."""
     from biosae_utils.cells.data import open_cells
     from biosae_utils.models.registry import load_model
     from biosae_utils.sae.positions import tokenise
 
-    rows = []
+    rows, cells = [], open_cells(args.data)
+    chosen = np.random.default_rng(0).choice(cells.n_cells, args.cells, replace=False)
     for directory in sorted(Path(args.models).iterdir()):
-        model = load_model(directory, device="cpu")
-        cells = open_cells(args.data)
-        tokens = tokenise(cells, np.random.default_rng(0).choice(cells.n_cells, args.cells, replace=False), model)
+        models = {dtype: load_model(directory, device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16")}
+        model = models["float32"]
+        tokens = tokenise(cells, chosen, model)
         layout = Layout(tokens, model.info)
         wanted = np.sort(np.random.default_rng(0).choice(len(layout), len(layout) // 10, replace=False))
-        ours = measure(lambda: sample_activations(model, tokens, wanted), args.runs)  # noqa: B023
-        naive = time_naive(model, tokens, args.naive_cells, args.runs, device)
-        rows.append(
-            row(
-                f"{model.info.name}, a tenth of the positions of all layers kept",
-                ours,
-                naive,
-                "one cell at a time, all layers copied",
-                per=float(tokens.offsets[-1]) / 1e3,
-                reference_per=float(tokens.offsets[args.naive_cells]) / 1e3,
-                unit="ms per 1,000 tokens",
+        naive = measure(naive_loop(model, tokens, args.naive_cells, device), args.runs)
+        kept: dict[str, dict[int, np.ndarray]] = {}
+        for dtype, ours in models.items():
+            if dtype == "bfloat16" and not cpu_has_amx():
+                continue
+
+            def work(dtype: str = dtype, ours: FoundationModel = ours) -> None:
+                kept[dtype] = sample_activations(ours, tokens, wanted)  # noqa: B023
+
+            seconds = measure(work, args.runs)
+            rows.append(
+                row(
+                    f"{model.info.name}, {dtype}, a tenth of the positions of all layers kept",
+                    seconds,
+                    naive,
+                    PUBLISHED[model.info.family],
+                    per=float(tokens.offsets[-1]) / 1e3,
+                    reference_per=float(tokens.offsets[args.naive_cells]) / 1e3,
+                    unit="ms per 1,000 tokens",
+                )
             )
-        )
+        if "bfloat16" in kept:
+            worst = max(difference(kept["bfloat16"][layer], kept["float32"][layer]) for layer in kept["float32"])
+            case = f"{model.info.name}, bfloat16 against float32, relative difference of the worst layer"
+            rows.append(Row(case, 100 * worst, None, "", None, None, "%", 1, 0.0))
     return rows
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Norm of the difference over the norm of b's spread about its mean."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b - b.mean(axis=0)))
 
 
 def tokens_head(tokens: Tokens, n: int) -> Tokens:
@@ -214,6 +296,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=2048, help="tokens a cell (GPU)")
     parser.add_argument("--max-tokens", type=int, help="padded tokens a batch; found from free memory by default")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--train-rows", type=int, default=300_000, help="positions that the SAEs are trained on (GPU)")
     parser.add_argument("--sweep", type=int, nargs="*", default=[], help="also time these batch sizes in tokens")
     parser.add_argument("--random", action="store_true", help="the GPU's benchmark whatever the device is")
     parser.add_argument("--tiny", action="store_true", help="a tiny shape: does it run? (implies --random)")

@@ -18,6 +18,8 @@ from biosae_utils.store import fingerprint
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
 VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
+DTYPE = "auto (bfloat16 on cuda, float32 elsewhere), float32 or bfloat16"
+OPTIONS = "what the model's family takes besides, for instance {ties: spread} for scGPT"
 DEVICE = "auto (cuda, then mps, then cpu), or one of cpu, mps, cuda, cuda:0, ..."
 
 
@@ -73,6 +75,7 @@ class ExtractParams(ModelPage):
     data: str = Field(
         "data/demo/pbmc_ifnb.h5ad", description="h5ad with counts; the cohort of 00_data says which cells"
     )
+    options: dict[str, str] = Field({}, description=OPTIONS)
     n_positions: int = Field(150_000, ge=1_000, description="training positions kept per layer")
     n_positions_heldout: int = Field(20_000, ge=500, description="held-out positions kept per layer")
     layers: list[int] | None = Field(
@@ -80,12 +83,14 @@ class ExtractParams(ModelPage):
     )
     max_tokens: int | None = Field(None, ge=64, description="padded tokens a batch; null finds it from free memory")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description=DEVICE)
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=DTYPE)
 
 
 class SaeParams(ModelPage):
     """02_sae: a TopK SAE for every layer, its held-out quality, and the sparse codes of all positions."""
 
     data: str = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts, as for 01_extract")
+    options: dict[str, str] = Field({}, description=OPTIONS)
     expansion: int = Field(4, ge=1, le=64, description="d_sae / d_in")
     k: int = Field(16, ge=1, description="active latents a position")
     kind: Literal["topk", "batchtopk", "matryoshka"] = Field(
@@ -99,6 +104,7 @@ class SaeParams(ModelPage):
     )
     layers: list[int] | None = Field(None, description="blocks that get an SAE; null for all; the model's in a config")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description=DEVICE)
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=DTYPE)
 
 
 class CatalogueParams(LayerPage):
@@ -188,6 +194,7 @@ def scope(phase: str) -> Scope:
 class ModelEntry(Strict):
     source: str = Field(description="registered name or directory of the checkpoint")
     variant: Variant = Field("trained", description=VARIANT)
+    options: dict[str, str] = Field({}, description=OPTIONS)
     layers: list[int] = Field(min_length=1, description="layers analysed page by page")
     phases: list[str] | None = Field(None, description="phases run for this model; null for all of the run's phases")
 
@@ -290,6 +297,8 @@ class RunConfig(Strict):
             values |= {"model": model, "source": entry.source, "variant": entry.variant}
             if "layers" in cls.model_fields:
                 values["layers"] = entry.layers
+            if "options" in cls.model_fields:
+                values["options"] = entry.options
         if layer is not None:
             values["layer"] = layer
         if "data" in cls.model_fields:

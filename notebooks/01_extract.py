@@ -28,11 +28,13 @@ model = "mini-geneformer"
 source = "data/demo/models/mini-geneformer"
 variant = "trained"
 data = "data/demo/pbmc_ifnb.h5ad"
+options = {}
 n_positions = 150_000
 n_positions_heldout = 20_000
 layers = None
 max_tokens = None
 device = "auto"
+dtype = "auto"
 
 # %% tags=["hide-input"]
 import time
@@ -56,7 +58,7 @@ page = Page.open("01_extract", globals())
 p = page.params
 cohort = read_table(page.input("00_data", "cohort.parquet"))
 cells = open_cells(p.data)
-net = load_model(p.source, name=p.model.removesuffix(f".{p.variant}"), variant=p.variant, device=p.device, seed=p.seed)
+net = load_model(p.source, name=p.model.removesuffix(f".{p.variant}"), variant=p.variant, device=p.device, dtype=p.dtype, seed=p.seed, **p.options)
 info = net.info
 use = list(range(info.n_layers)) if p.layers is None else p.layers
 heldout = cohort["heldout"].to_numpy(bool)
@@ -180,7 +182,7 @@ identity = page.claim(
 
 # %% tags=["hide-input"]
 asked = np.sort(rng.choice(np.flatnonzero(heldout), min(60, heldout.sum()), replace=False))
-twin = load_model(p.source, variant="random-weights", device=p.device, seed=p.seed + 1)
+twin = load_model(p.source, variant="random-weights", device=p.device, dtype=p.dtype, seed=p.seed + 1, **p.options)
 shuffled = shuffle_genes(tokens, info.special_ids, p.seed)
 losses = pd.DataFrame(
     {

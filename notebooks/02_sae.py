@@ -35,6 +35,7 @@ model = "mini-geneformer"
 source = "data/demo/models/mini-geneformer"
 variant = "trained"
 data = "data/demo/pbmc_ifnb.h5ad"
+options = {}
 expansion = 4
 k = 16
 kind = "topk"
@@ -44,6 +45,7 @@ lr = None
 n_seeds = 3
 layers = None
 device = "auto"
+dtype = "auto"
 
 # %% tags=["hide-input"]
 from dataclasses import replace
@@ -68,7 +70,7 @@ from biosae_utils.sae.positions import Positions, tokenise
 page = Page.open("02_sae", globals())
 p = page.params
 
-foundation = load_model(p.source, name=p.model, variant=p.variant, device=p.device, seed=p.seed)
+foundation = load_model(p.source, name=p.model, variant=p.variant, device=p.device, dtype=p.dtype, seed=p.seed, **p.options)
 cohort = store.read_table(page.input("00_data", "cohort.parquet"))
 positions = Positions.load(page.input("01_extract", "positions"))
 use = list(range(foundation.info.n_layers)) if p.layers is None else p.layers

@@ -10,6 +10,14 @@ import pytest
 from building import build_command, copy_tree, tail
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Tests keep nothing in the user's cache, and find nothing there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory) -> Path:
     """A fresh copy of the project in which a book can be built, with what other tools leave lying about."""

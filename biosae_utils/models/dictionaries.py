@@ -1,18 +1,22 @@
 """Gene dictionaries that come as pickles, read without trusting them.
 
 A pickle is a program. These dictionaries need only plain values and numpy scalars, so only these are built, by our own
-two small stand-ins for numpy's constructors; any other name in the file is refused before it is looked up.
+two small stand-ins for numpy's constructors; any other name in the file is refused before it is looked up. What was
+read is kept as Parquet in the user's cache, under the hash of the pickle: the next load opens no pickle at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.store import write_table
 
 SCALAR_CODES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 
@@ -76,9 +80,47 @@ def read_dictionary(path: Path | str, kind: type) -> dict:
     """
     path = Path(path)
     try:
-        value = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+        content = path.read_bytes()
     except FileNotFoundError as e:
         raise BiosaeError("A gene dictionary is missing", where=str(path), do="fetch the model again") from e
+    cached = cache_folder() / f"{hashlib.sha256(content).hexdigest()}.{kind.__name__}.parquet"
+    kept = _read_cached(cached)
+    if kept is None:
+        kept = _unpickle(content, path, kind)
+        _write_cached(cached, kept)
+    return kept
+
+
+def cache_folder() -> Path:
+    """Where dictionaries are kept as Parquet; ``XDG_CACHE_HOME`` moves it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "biosae" / "dictionaries"
+
+
+def _read_cached(path: Path) -> dict | None:
+    """What an earlier load kept; None where there is nothing whole."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.read_table(path)
+        return dict(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
+    except (OSError, KeyError, ArrowException):
+        return None
+
+
+def _write_cached(path: Path, dictionary: dict) -> None:
+    """Keep a dictionary; a cache that cannot be written is none, and no error."""
+    import pandas as pd
+
+    try:
+        write_table(path, pd.DataFrame({"key": list(dictionary), "value": list(dictionary.values())}))
+    except OSError:
+        return
+
+
+def _unpickle(content: bytes, path: Path, kind: type) -> dict:
+    """The dictionary in a pickle, checked entry by entry."""
+    try:
+        value = _PlainUnpickler(io.BytesIO(content)).load()
     except pickle.UnpicklingError as e:
         what = f"The pickle was refused or is damaged: {e}"
         raise BiosaeError(what, where=str(path), do="use the model's original file; nothing in this one was run") from e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     seed: int = 0,
+    **options: Any,
 ) -> FoundationModel:
     """Load a model, or a control made of it.
 
@@ -66,6 +68,8 @@ def load_model(
         ``auto`` takes the fastest device there is, bfloat16 on CUDA and float32 elsewhere.
     seed : int
         For random weights and shuffles.
+    **options
+        What a family's ``load`` takes besides, such as scGPT's ``ties="spread"``.
 
     Returns
     -------
@@ -75,7 +79,7 @@ def load_model(
     Raises
     ------
     BiosaeError
-        The source is unknown, its files are not there, or they are damaged.
+        The source is unknown, its files are not there, or they are damaged, or the family has no such option.
     """
     if variant not in VARIANTS:
         raise BiosaeError(f"Unknown variant {variant!r}", do=f"use one of {', '.join(VARIANTS)}")
@@ -87,6 +91,8 @@ def load_model(
             where=str(directory),
             do="point to the folder that holds these files",
         )
+    if unknown := options.keys() - inspect.signature(family.load).parameters.keys():
+        raise BiosaeError(f"{family.__name__} has no option {sorted(unknown)[0]!r}", where=str(directory))
     on = pick_device(device)
     model = family.load(
         directory,
@@ -95,6 +101,7 @@ def load_model(
         dtype=pick_dtype(dtype, on),
         random_weights=variant == "random-weights",
         seed=seed,
+        **options,
     )
     model.info = replace(model.info, source=str(source))
     return ShuffledGenes(model, seed) if variant == "shuffled-genes" else model

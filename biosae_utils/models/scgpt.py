@@ -8,6 +8,7 @@ the blocks are run one by one with PyTorch's own scaled-dot-product attention.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -41,6 +42,8 @@ UNNEEDED = (
     "creterion_cce.",
 )
 MAX_VALUE = 512
+BATCH_NORM_EPS = 6.1e-5  # of checkpoints that normalise the sum of both embeddings (keys bn.*), as in their own code
+TIES = ("middle", "spread")
 
 
 class Attention(nn.Module):
@@ -109,11 +112,20 @@ class ScGPTNet(nn.Module):
     """The parts of scGPT that a cell passes through, under their official names."""
 
     def __init__(
-        self, n_vocab: int, d_model: int, n_heads: int, d_hid: int, n_layers: int, pad_id: int, dropout: float
+        self,
+        n_vocab: int,
+        d_model: int,
+        n_heads: int,
+        d_hid: int,
+        n_layers: int,
+        pad_id: int,
+        dropout: float,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = GeneEncoder(n_vocab, d_model, pad_id)
         self.value_encoder = ValueEncoder(d_model, dropout)
+        self.bn = nn.BatchNorm1d(d_model, eps=BATCH_NORM_EPS) if batch_norm else None
         self.transformer_encoder = nn.Module()
         self.transformer_encoder.layers = nn.ModuleList(
             [Block(d_model, n_heads, d_hid, dropout) for _ in range(n_layers)]
@@ -149,7 +161,7 @@ class ScGPT(BlockModel):
 
     family = "scgpt"
 
-    def __init__(self, net: nn.Module, info: ModelInfo, settings: dict, ties: str = "middle") -> None:
+    def __init__(self, net: nn.Module, info: ModelInfo, settings: dict, ties: str = TIES[0]) -> None:
         self._token = {str(key): token for token, key in enumerate(info.vocab_ids)}
         pad = settings.get("pad_token", "<pad>")
         super().__init__(net, info, pad_id=self._token[pad], pad_value=float(settings["pad_value"]))
@@ -172,6 +184,7 @@ class ScGPT(BlockModel):
         dtype: torch.dtype,
         random_weights: bool = False,
         seed: int = 0,
+        ties: Literal["middle", "spread"] = "middle",
     ) -> ScGPT:
         """Load a checkpoint; with `random_weights` its configuration alone, initialised from `seed`.
 
@@ -180,8 +193,11 @@ class ScGPT(BlockModel):
         BiosaeError
             Files are missing or damaged, or do not belong together.
         """
+        if ties not in TIES:
+            raise BiosaeError(f"Unknown ties {ties!r}", do=f"use {' or '.join(TIES)}")
         settings = read_args(directory)
         keys = read_vocabulary(directory, settings.get("pad_token", "<pad>"))
+        state, path = ({}, directory) if random_weights else read_state(directory)
         with seeded_init(seed):
             net = ScGPTNet(
                 n_vocab=len(keys),
@@ -191,8 +207,12 @@ class ScGPT(BlockModel):
                 n_layers=settings["nlayers"],
                 pad_id=int(np.flatnonzero(keys == settings.get("pad_token", "<pad>"))[0]),
                 dropout=float(settings.get("dropout", 0.0)),
+                batch_norm="bn.weight" in state,
             )
-        digest = "" if random_weights else fill(net, directory)
+        if not random_weights:
+            expected = {key: value.shape for key, value in net.state_dict().items()}
+            check_weights(state, expected, UNNEEDED, path)
+            net.load_state_dict({key: state[key] for key in expected})
         info = ModelInfo(
             name=name,
             family=cls.family,
@@ -204,9 +224,9 @@ class ScGPT(BlockModel):
             vocab_ids=keys,
             special_ids=tuple(i for i, key in enumerate(keys) if key.startswith("<") and key.endswith(">")),
             source=str(directory),
-            sha256=digest,
+            sha256="" if random_weights else sha256(path),
         )
-        return cls(freeze(net, device, dtype), info, settings)
+        return cls(freeze(net, device, dtype), info, settings, ties)
 
     def gene_tokens(self, genes: Genes) -> np.ndarray:
         """Token of each column by symbol, int64 (n_genes,), -1 where unknown."""
@@ -235,8 +255,9 @@ class ScGPT(BlockModel):
         return np.concatenate([cell_rng(seed, genes[c], x.data[c]).random(c.stop - c.start) for c in cells])
 
     def embed(self, batch: Batch) -> Tensor:
-        """Gene embedding plus value embedding."""
-        return self.net.encoder(batch.ids) + self.net.value_encoder(batch.values)
+        """Gene embedding plus value embedding, normalised where the checkpoint says so."""
+        state = self.net.encoder(batch.ids) + self.net.value_encoder(batch.values)
+        return state if self.net.bn is None else self.net.bn(state.flatten(0, 1)).view_as(state)
 
     def block(self, layer: int, state: Tensor, attend: Tensor | None) -> Tensor:
         """``transformer_encoder.layers[layer]``."""
@@ -282,18 +303,15 @@ def read_vocabulary(directory: Path, pad: str) -> np.ndarray:
     return np.array(sorted(vocab, key=vocab.__getitem__))
 
 
-def fill(net: nn.Module, directory: Path) -> str:
-    """Load the directory's weights into `net`, every one of them; returns the hash of their file."""
+def read_state(directory: Path) -> tuple[dict[str, Tensor], Path]:
+    """The directory's weights under their official names, and the file that they are from."""
     state, path = read_weights(directory, WEIGHTS)
     for old, new in RENAMES:
         state = {key.replace(old, new): value for key, value in state.items()}
-    if any(key.startswith(("bn.", "dsbn.")) for key in state):
+    if any(key.startswith("dsbn.") for key in state):
         raise BiosaeError(
-            "This checkpoint normalises its input by batch labels (bn.*, dsbn.*), which is not supported",
+            "This checkpoint normalises its input by batch labels (dsbn.*), which is not supported",
             where=str(path),
-            do="use the whole-human checkpoint or one that was fine-tuned without batch normalisation",
+            do="use the whole-human checkpoint or one that was fine-tuned without batch labels",
         )
-    expected = {key: value.shape for key, value in net.state_dict().items()}
-    check_weights(state, expected, UNNEEDED, path)
-    net.load_state_dict({key: state[key] for key in expected})
-    return sha256(path)
+    return state, path

@@ -96,26 +96,34 @@ def sample_activations(
         picked = [states[layer].reshape(-1, shape[1]).index_select(0, index).to(torch_dtype) for layer in layers]
         return slot[wanted], picked, len(batch.cells)
 
-    def keep(slots: np.ndarray, *arrays: np.ndarray) -> None:
-        for layer, array in zip(layers, arrays, strict=True):
-            if not np.isfinite(array).all():
-                raise BiosaeError(
-                    f"Layer {layer} has activations that are not finite or too large for {np.dtype(dtype)}",
-                    where=model.info.slug,
-                    do="check the weights, or ask for dtype float32",
-                )
-            out[layer][slots] = array
+    def keep(slots: np.ndarray, layer: int, array: np.ndarray) -> None:
+        if not np.isfinite(array).all():
+            raise BiosaeError(
+                f"Layer {layer} has activations that are not finite or too large for {np.dtype(dtype)}",
+                where=model.info.slug,
+                do="check the weights, or ask for dtype float32",
+            )
+        out[layer][slots] = array
 
-    with _arrays(folder, layers, shape, np.dtype(dtype)) as made:
+    with _arrays(folder, layers, shape, np.dtype(dtype)) as made, _pool(len(layers)) as threads:
         out.update(made)
         layout.check(model.collate(tokens, cells[:2]))
+
+        def keep_all(slots: np.ndarray, *arrays: np.ndarray) -> None:
+            list(threads.map(partial(keep, slots), layers, arrays))
+
         with bar, Drain(device) as drain:
             for slots, picked, n_cells in map_batches(model, tokens, cells, work, budget):
-                drain.push(picked, partial(keep, slots))
+                drain.push(picked, partial(keep_all, slots))
                 advance(n_cells)
     if folder is not None:
         return {layer: np.load(Path(folder) / f"layer_{layer:02d}.npy", mmap_mode="r") for layer in layers}
     return out
+
+
+def _pool(n_layers: int) -> ThreadPoolExecutor:
+    """Threads that put the layers of a batch where they belong side by side."""
+    return ThreadPoolExecutor(min(n_layers, os.cpu_count() or 1))
 
 
 @contextmanager
@@ -143,7 +151,7 @@ def stream_codes(
     tokens: Tokens,
     folders: Mapping[int, Path | str],
     *,
-    chunk: int = 512,
+    chunk: int | None = None,
     max_tokens: int | None = None,
 ) -> dict[int, CodeStore]:
     """Send every position through the SAEs of all layers; only the codes are kept.
@@ -159,8 +167,9 @@ def stream_codes(
     tokens : Tokens
     folders : dict of int -> path
         Layer -> directory of its `CodeStore`.
-    chunk : int
-        Cells between two entries of the ledger.
+    chunk : int, optional
+        Cells between two entries of the ledger, by default 128, or more where there would be many entries. Few enough
+        that the disk works while the next chunk is computed.
     max_tokens : int, optional
         Padded tokens a batch; found from free memory when None.
 
@@ -170,11 +179,12 @@ def stream_codes(
         Complete stores, open for reading.
     """
     layout = Layout(tokens, model.info)
+    chunk = chunk or max(128, tokens.n_cells // 256)
     device = model.collate(tokens, np.flatnonzero(tokens.lengths)[:1]).device
     widest = max(sae.d_sae for sae in saes.values())
     budget = Budget(model.info, device, max_tokens, n_layers=len(saes), extra=12 * widest)
     bar, advance = progress(f"{model.info.slug}: codes of {len(layout):,} positions", tokens.n_cells)
-    with ThreadPoolExecutor(min(len(saes), os.cpu_count() or 1)) as threads, bar, tensor_cores():
+    with _pool(len(saes)) as threads, bar, tensor_cores():
         stores = _open_stores(model, saes, tokens, len(layout), folders, threads)
         with Drain(device) as drain:
             for first in range(0, tokens.n_cells, chunk):

@@ -48,7 +48,7 @@ def _decode(
         tl.store(error + row * d + column, e.to(tl.bfloat16), ok)
         dots += tl.sum(w * e[None, :], 1)
         square += e * e
-    tl.store(to_values + row * k + slot, tl.where(value > 0, dots * factor, 0.0), real)
+    tl.store(to_values + row * k + slot, tl.where(value != 0, dots * factor, 0.0), real)
     tl.store(squares + row, tl.sum(square, 0))
 
 

@@ -21,7 +21,7 @@ from biosae_utils.models.base import Batch, FoundationModel, ModelInfo, Tokens
 
 T = TypeVar("T")
 
-CPU_TOKENS = 8_192  # above it a batch leaves the caches of a CPU and gets no faster (measured with the mini models)
+CPU_TOKENS = 2_048  # above it a batch leaves the caches of a CPU and gets slower (measured with the mini models)
 GPU_TOKENS = 65_536  # 32 cells of 2,048 tokens: an H100 is saturated (spike: 3.1 ms a cell at 32, no better beyond)
 SHARE = 0.6  # of the free memory; the rest is for fragmentation and for whoever else is there
 

@@ -32,7 +32,7 @@ class TorchOps:
         out.copy_(x * scale.view(S, 1, 1) - b_dec.unsqueeze(1))
 
     @staticmethod
-    def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor) -> None:
+    def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor, bits: int = 32) -> None:
         top = (pre.float() + bias.unsqueeze(1)).topk(values.shape[2], dim=2, sorted=False)
         values.copy_(top.values.relu())
         indices.copy_(top.indices)
@@ -44,7 +44,7 @@ class TorchOps:
         e = torch.bmm(dense, table).float() - xc.float()
         error.copy_(e)
         dots = torch.bmm(e.to(table.dtype), table.transpose(1, 2)).gather(2, indices.long())
-        to_values.copy_(torch.where(values > 0, dots.float() * factor, 0.0))
+        to_values.copy_(torch.where(values != 0, dots.float() * factor, 0.0))
         squares.copy_(e.pow(2).sum(2))
 
     @staticmethod

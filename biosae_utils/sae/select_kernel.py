@@ -81,8 +81,8 @@ def _select(
     _emit(tail, first + tail_column, floor, step, above_main, tied_main, above, values, indices, k)
 
 
-def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor) -> None:
-    """The k largest of ``pre + bias`` in each row, cut at zero; ties within bf16 go to the lower index.
+def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor, bits: int = BITS) -> None:
+    """The k largest of ``pre + bias`` in each row, cut at zero; ties within `bits` go to the lower index.
 
     Rows of more than `PIECE` columns are cut: the k largest of every piece, then the k largest of those.
     """
@@ -90,16 +90,18 @@ def select(pre: Tensor, bias: Tensor, values: Tensor, indices: Tensor) -> None:
     k = values.shape[2]
     pieces = next(c for c in range(-(-F // PIECE), F + 1) if F % c == 0)
     if pieces == 1 or F // pieces < 2 * k:
-        _launch_select(pre, bias, values, indices, F, 1)
+        _launch_select(pre, bias, values, indices, F, 1, bits)
         return
     some = torch.empty(S, B, pieces * k, device=pre.device)
     where = torch.empty(S, B, pieces * k, dtype=torch.int32, device=pre.device)
-    _launch_select(pre, bias, some, where, F, pieces)
-    _launch_select(some, None, values, indices, pieces * k, 1)
+    _launch_select(pre, bias, some, where, F, pieces, bits)
+    _launch_select(some, None, values, indices, pieces * k, 1, bits)
     indices.copy_(where.gather(2, indices.long()))
 
 
-def _launch_select(pre: Tensor, bias: Tensor | None, values: Tensor, indices: Tensor, F: int, pieces: int) -> None:
+def _launch_select(
+    pre: Tensor, bias: Tensor | None, values: Tensor, indices: Tensor, F: int, pieces: int, bits: int
+) -> None:
     S, B, _ = pre.shape
     width = F // pieces
     main = 1 << (width.bit_length() - 1)
@@ -117,7 +119,7 @@ def _launch_select(pre: Tensor, bias: Tensor | None, values: Tensor, indices: Te
         values.shape[2] // pieces,
         MAIN=main,
         REST=rest,
-        BITS=BITS,
+        BITS=bits,
         BIASED=bias is not None,
         **launch,
     )

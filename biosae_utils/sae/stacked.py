@@ -129,7 +129,7 @@ class StackedTrainer:
         to_b_dec = error.sum(1, dtype=torch.float32) * factor
         to_b_dec -= torch.bmm(buffers["to_bias"].to(self.low).unsqueeze(1), self.copies["W_enc"]).squeeze(1).float()
         mark("gradients")
-        self._auxk(xc, error, buffers["to_bias"])
+        self._auxk(xc, error, squares, buffers["to_bias"])
         if self.config.freeze_decoder:
             self.gradient["W_dec"].zero_()
         mark("AuxK")
@@ -181,28 +181,35 @@ class StackedTrainer:
         hit.scatter_(0, flat.view(-1), 1)
         self.silent.add_(B).mul_(1 - hit[:-1].view(self.S, self.F))
 
-    def _auxk(self, xc: Tensor, error: Tensor, to_bias: Tensor) -> None:
-        """Add the gradient of the dead latents' own reconstruction of what is left over (see `SAETrainer`)."""
+    def _auxk(self, xc: Tensor, error: Tensor, squares: Tensor, to_bias: Tensor) -> None:
+        """Add the gradient of the dead latents' own reconstruction of what is left over (see `SAETrainer`).
+
+        The same four products as for the live ones, over a table of the dead. Latents far below zero take part, and
+        `select` only knows positive numbers: all are raised above zero for it.
+        """
         if self.dead is None:
             return
         index, real, weight = self.dead  # (S, m) dead latents of each SAE, padded; which are real; (S,)
-        owner = torch.arange(self.S, device=self.device)[:, None]
-        with torch.enable_grad():
-            encoder, decoder, bias = (
-                self.weights[name][owner, index].to(dtype).requires_grad_()
-                for name, dtype in (("W_enc", self.low), ("W_dec", self.low), ("b_enc", torch.float32))
-            )
-            pre = torch.bmm(xc, encoder.transpose(1, 2)) + bias.to(self.low).unsqueeze(1)
-            pre = pre.masked_fill(~real.unsqueeze(1), -torch.inf)
-            top = pre.topk(min(self.k, pre.shape[2]), dim=2, sorted=False)
-            kept = top.values.masked_fill(top.values == -torch.inf, 0.0)
-            code = torch.zeros_like(pre).scatter(2, top.indices, kept)
-            left = torch.bmm(code, decoder).float() + error.float()  # error: reconstruction - input
-            share = left.pow(2).sum((1, 2)) / error.float().pow(2).sum((1, 2)).clamp_min(1e-12)
-            found = torch.autograd.grad((weight * share).sum(), (encoder, decoder, bias))
-        for gradient, extra in zip((self.gradient["W_enc"], self.gradient["W_dec"], to_bias), found, strict=True):
-            extra = extra * (real if extra.dim() == 2 else real.unsqueeze(2))
-            gradient.index_put_((owner.expand_as(index), index), extra.to(gradient.dtype), accumulate=True)
+        (S, B, d), m = xc.shape, index.shape[1]
+        flat = (index + self._buffers["base"].view(S, 1)).view(-1)
+        encoder, decoder = (self.copies[n].view(-1, d).index_select(0, flat).view(S, m, d) for n in ("W_enc", "W_dec"))
+        bias = self.weights["b_enc"].view(-1).index_select(0, flat).view(S, m)
+        pre = torch.bmm(xc, encoder.transpose(1, 2))
+        rise = 1.0 - pre.amin((1, 2)).float() - bias.amin(1)
+        values = torch.empty(S, B, min(self.k, m), device=self.device)
+        indices = torch.empty_like(values, dtype=torch.int32)
+        self.ops.select(pre, (bias + rise[:, None]).masked_fill(~real, -torch.inf), values, indices, bits=24)
+        values = torch.where(values > 0, values - rise.view(S, 1, 1), 0.0)
+
+        left, to_values, unused = torch.empty_like(error), torch.empty_like(values), torch.empty_like(squares)
+        self.ops.decode(-error, decoder, values, indices, left, to_values, unused, 1.0)
+        share = 2 * weight / squares.sum(1).clamp_min(1e-12)  # of the loss left² / error²
+        to_values *= share.view(S, 1, 1)
+        to_dec, to_enc, extra = torch.empty_like(decoder), torch.empty_like(encoder), torch.empty_like(bias)
+        self.ops.gradients(values, indices, to_values, left, xc, to_dec, to_enc, extra, 1.0)
+        for gradient, found in (("W_dec", to_dec * share.view(S, 1, 1)), ("W_enc", to_enc)):
+            self.gradient[gradient].view(-1, d).index_add_(0, flat, found.view(-1, d).to(self.low))
+        to_bias.view(-1).index_add_(0, flat, extra.view(-1))
 
     # ---- looks -----------------------------------------------------------------------------------------------------
 
@@ -240,15 +247,17 @@ class StackedTrainer:
             self.dead = self._find_dead()
 
     def _find_dead(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Dead latents that take part in AuxK until the next look: at most d_in / 2 of each SAE, in turns."""
+        """Dead latents that take part in AuxK until the next look: at most d_in / 2 of each SAE, in turns.
+
+        Always d_in / 2 places, however few are dead: kernels are compiled for one width.
+        """
         dead = self.silent >= self.config.dead_after
         count, most = dead.sum(1), max(1, self.d // 2)
         turn = (dead.cumsum(1) - 1 - self.step_no * most) % count.clamp(min=1)[:, None]
         chosen = dead & (turn < most)
-        width = int(chosen.sum(1).max())
-        if width == 0:
+        if not chosen.any():
             return None
-        order = chosen.to(torch.int8).topk(width, dim=1)
+        order = chosen.to(torch.int8).topk(min(most, self.F), dim=1)
         return order.indices, order.values.bool(), self.config.auxk_alpha * (count / most).clamp(max=1.0)
 
     def results(self, seeds: Sequence[int], seconds: float) -> list[TrainResult]:

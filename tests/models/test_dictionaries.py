@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.models.dictionaries import read_dictionary
+from biosae_utils.models import dictionaries
+from biosae_utils.models.dictionaries import cache_folder, read_dictionary
 
 
 class Malice:
@@ -94,3 +95,34 @@ def test_damage_is_an_error_or_a_dictionary(tmp_path_factory, cut, place, byte):
         assert all(type(k) is str and type(v) is float for k, v in read_dictionary(path, float).items())
     except BiosaeError:
         pass
+
+
+def test_a_dictionary_is_unpickled_once_and_then_read_from_parquet(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "medians.pkl"
+    path.write_bytes(pickle.dumps({"ENSG2": np.float64(0.1), "ENSG1": np.float32(2.5)}))
+    first = read_dictionary(path, float)
+    (kept,) = cache_folder().iterdir()
+
+    def refuse(*_):
+        raise AssertionError("unpickled again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dictionaries, "_unpickle", refuse)
+        again = read_dictionary(path, float)
+    assert again == first and list(again) == ["ENSG2", "ENSG1"] and type(again["ENSG1"]) is float
+    # another file of the same name, and another type asked of the same file, are other dictionaries
+    path.write_bytes(pickle.dumps({"ENSG1": 7}))
+    assert read_dictionary(path, int) == {"ENSG1": 7} and type(read_dictionary(path, float)["ENSG1"]) is float
+    # a damaged cache is no cache
+    path.write_bytes(pickle.dumps({"ENSG2": np.float64(0.1), "ENSG1": np.float32(2.5)}))
+    kept.write_bytes(kept.read_bytes()[:40])
+    assert read_dictionary(path, float) == first
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    path = tmp_path / "names.pkl"
+    path.write_bytes(pickle.dumps({"CD3E": "ENSG00000198851"}))
+    assert read_dictionary(path, str) == {"CD3E": "ENSG00000198851"}

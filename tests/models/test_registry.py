@@ -114,3 +114,10 @@ def test_shuffled_genes_keep_the_weights(folder, model, counts, genes):
     batch = model.collate(model.encode(counts, genes), [11, 4])
     assert torch.equal(shuffled.hidden(batch)[2], model.hidden(batch)[2])
     assert shuffled.info.sha256 == model.info.sha256 and shuffled.device == model.device
+
+
+def test_an_option_that_the_family_lacks_is_one_clear_error(tmp_path):
+    with pytest.raises(BiosaeError, match="Geneformer has no option 'ties'"):
+        load_model(write_geneformer(tmp_path / "geneformer"), ties="spread")
+    with pytest.raises(BiosaeError, match="Unknown ties 'random'"):
+        load_model(write_scgpt(tmp_path / "scgpt"), ties="random")

@@ -64,14 +64,11 @@ def test_too_many_genes_are_sampled_with_cls_kept(model):
     assert all(bins[0][g] == bins[1][g] for g in bins[0].keys() & bins[1].keys())
 
 
-def test_spread_ties_are_seeded_and_stay_in_their_span(tmp_path, model):
+def test_spread_ties_are_seeded_and_stay_in_their_span(tmp_path):
+    model = load_model(write_scgpt(tmp_path), device="cpu", ties="spread")
     counts = cells([1] * 20 + [5] * 3)
     genes = by_symbol(*(f"GENE{i}" for i in range(23)))
-    model.ties, before = "spread", model.ties
-    try:
-        one, again, other = (model.encode(counts, genes, seed=s).values[1:] for s in (0, 0, 1))
-    finally:
-        model.ties = before
+    one, again, other = (model.encode(counts, genes, seed=s).values[1:] for s in (0, 0, 1))
     np.testing.assert_array_equal(one, again)
     assert one.tolist() != other.tolist()
     # sorted positions 0..19 of 23: 49 * 19 / 22 = 42.3, so the ones span bins 1..43; the fives 45..50
@@ -133,6 +130,24 @@ def test_plain_flash_and_safetensors_checkpoints_agree(tmp_path, counts, genes):
     batch = plain.collate(plain.encode(counts, genes), [11])
     states = [m.hidden(batch)[2] for m in (plain, flash, load_model(third, device="cpu"))]
     assert torch.equal(states[0], states[1]) and torch.equal(states[0], states[2])
+
+
+def test_batch_normalisation_of_the_input_is_applied_as_it_was_trained(tmp_path, counts, genes):
+    folder = write_scgpt(tmp_path)
+    plain = load_model(folder, device="cpu")
+    g = torch.Generator().manual_seed(5)
+    norm = nn.BatchNorm1d(16, eps=6.1e-5).eval()
+    for name, value in norm.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(0.5 + torch.rand(value.shape, generator=g))
+    edit_weights(folder, lambda s: s.update({f"bn.{k}": v for k, v in norm.state_dict().items()}))
+    model = load_model(folder, device="cpu")
+    batch = model.collate(model.encode(counts, genes), [11, 5])
+    expected = norm(plain.embed(batch).transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(model.embed(batch), expected, rtol=1e-6, atol=1e-6)
+    edit_weights(folder, lambda s: s.pop("bn.running_var"))
+    with pytest.raises(BiosaeError, match=r"lack bn\.running_var"):
+        load_model(folder)
 
 
 # ---- what can be wrong with a checkpoint
