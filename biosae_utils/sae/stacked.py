@@ -11,6 +11,7 @@ sums in float32. On a device without Triton the same steps run as plain PyTorch,
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -64,7 +65,8 @@ class StackedTrainer:
         S, F = len(seeds), config.expansion * d_in
         self.S, self.F, self.d, self.k = S, F, d_in, config.k
         self.lr = config.peak_lr(d_in)
-        rows = torch.stack([TopKSAE(d_in, F, config.k, seed=seed).W_dec.detach() for seed in seeds]).to(self.device)
+        initial = {seed: TopKSAE(d_in, F, config.k, seed=seed).W_dec.detach().to(self.device) for seed in set(seeds)}
+        rows = torch.stack([initial[seed] for seed in seeds])
         self.scale = scales.to(self.device, torch.float32)
         self.weights = {
             "W_enc": rows.clone(),  # (S, F, d): one latent a row, as in TopKSAE's memory
@@ -262,9 +264,9 @@ class StackedTrainer:
 
     def results(self, seeds: Sequence[int], seconds: float) -> list[TrainResult]:
         """One SAE of raw vectors for each of the stack."""
-        out = []
+        out, blank = [], TopKSAE(self.d, self.F, self.k)
         for s in range(self.S):
-            sae = TopKSAE(self.d, self.F, self.k)
+            sae = copy.deepcopy(blank)
             for name, value in self.weights.items():
                 own = value[s].detach().to("cpu")
                 getattr(sae, name).data.copy_(own.t() if name == "W_enc" else own)

@@ -246,7 +246,7 @@ def train_stacked(
     ((n, d),) = shapes
     seeds = [config.seed + i for i in range(n_seeds)]
     stack = [(i, seed) for i in range(len(layers)) for seed in seeds]
-    moments = [input_moments(_slab(samples[layer], slice(0, n, max(1, n // 100_000)))) for layer in layers]
+    moments = [input_moments(_slab(samples[layer], slice(0, n, max(1, n // 100_000))).to(device)) for layer in layers]
     trainer = StackedTrainer(
         d,
         config,
@@ -269,7 +269,7 @@ def train_stacked(
                 if turns > 1 or trainer.step_no == 0:
                     slabs = [_slab(samples[layer], slice(turn, n, turns)) for layer in layers]
                     here = len(slabs[0])
-                    data = torch.cat([_padded(slab, math.ceil(n / turns)).to(device) for slab in slabs])
+                    data = _uploaded(slabs, math.ceil(n / turns), device)
                 shuffled = {seed: torch.randperm(here, generator=g) for seed, g in orders.items()}
                 order = (torch.stack([shuffled[seed] for _, seed in stack]) + first_row).to(device)
                 for start in range(0, here - size + 1, size):
@@ -284,12 +284,17 @@ def train_stacked(
 def _slab(sample: np.ndarray | Tensor, rows: slice) -> Tensor:
     """Some rows of a sample, in 16 bits where the sample has no more."""
     part = sample[rows]
-    part = torch.from_numpy(np.array(part)) if isinstance(part, np.ndarray) else part
+    if isinstance(part, np.ndarray):  # torch warns of maps that it cannot write to
+        part = torch.from_numpy(part if part.flags.writeable else np.array(part))
     return part.contiguous()
 
 
-def _padded(slab: Tensor, n: int) -> Tensor:
-    return slab if len(slab) == n else torch.cat([slab, slab.new_zeros(n - len(slab), slab.shape[1])])
+def _uploaded(slabs: Sequence[Tensor], n: int, device: torch.device) -> Tensor:
+    """Slabs one after another on the device, each in the first of n rows."""
+    data = torch.zeros(len(slabs), n, slabs[0].shape[1], dtype=slabs[0].dtype, device=device)
+    for place, slab in zip(data, slabs, strict=True):
+        place[: len(slab)].copy_(slab)
+    return data.view(-1, data.shape[2])
 
 
 def _turns(n_bytes: int, trainer: StackedTrainer, batch: int) -> int:

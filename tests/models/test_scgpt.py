@@ -137,7 +137,7 @@ def test_batch_normalisation_of_the_input_is_applied_as_it_was_trained(tmp_path,
     plain = load_model(folder, device="cpu")
     g = torch.Generator().manual_seed(5)
     norm = nn.BatchNorm1d(16, eps=6.1e-5).eval()
-    for name, value in norm.state_dict().items():
+    for value in norm.state_dict().values():
         if value.is_floating_point():
             value.copy_(0.5 + torch.rand(value.shape, generator=g))
     edit_weights(folder, lambda s: s.update({f"bn.{k}": v for k, v in norm.state_dict().items()}))
