@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import table
 from biosae_utils.store import write_json
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = table.RESULTS
 PACKAGES = ("torch", "transformers", "numpy", "scipy")
 
 
@@ -126,11 +127,12 @@ def print_rows(device: torch.device, rows: Sequence[Row]) -> None:
 
 
 def write_results(name: str, device: torch.device, rows: Sequence[Row]) -> Path:
-    """Write ``benchmarks/results/<name>.<machine>.json``."""
+    """Write ``benchmarks/results/<name>.<machine>.json``, and the table of all results."""
     machine = machine_name(device)
     slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
     path = RESULTS / f"{name}.{slug}.json"
     date = dt.datetime.now(dt.UTC).date().isoformat()
     write_json(path, {"machine": machine, "versions": versions(), "date": date, "rows": [asdict(r) for r in rows]})
-    print(f"written: {path.relative_to(RESULTS.parents[1])}")
+    (RESULTS / "README.md").write_text(table.page())
+    print(f"written: {path.relative_to(RESULTS.parents[1])}, and the table in {RESULTS.name}/README.md")
     return path

@@ -25,7 +25,7 @@ FACTORS = (1 / 9, 1 / 3, 1 / 1.5, 1, 1.5, 3)
 
 def row(case: str, lr: float, fvu: float, default: float) -> Row:
     """One rate; the reference is the FVU at the default rate."""
-    return Row(f"{case}, lr {lr:.2g}", 100 * fvu, 100 * default, "default rate", fvu / default, None, "% FVU", 1, 0.0)
+    return Row(f"{case}, lr {lr:.2g}", 100 * fvu, 100 * default, "default rate", default / fvu, None, "% FVU", 1, 0.0)
 
 
 def on_gpu(device: torch.device) -> list[Row]:

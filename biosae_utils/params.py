@@ -1,20 +1,16 @@
-"""Typed parameters: one model per notebook, and the schema of a run's YAML.
+"""Typed parameters: one class per notebook. Unknown names and wrong types are refused in one sentence.
 
-The YAML of a run holds one block per phase. `RunConfig.phase_params` turns it into the parameters of one page;
-`biosae run -p name=value` overrides single names. Unknown names and wrong types are refused in one sentence.
+`runconfig.RunConfig` makes them from the YAML of a run; `biosae run -p name=value` overrides single names.
 """
 
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.store import fingerprint
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
 VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
@@ -129,6 +125,9 @@ class AnnotateParams(LayerPage):
     min_size: int = Field(5, ge=2, description="smallest gene set tested, in genes the model knows")
     max_size: int = Field(500, ge=5, description="largest gene set tested, in genes the model knows")
     n_permutations: int = Field(50, ge=1, description="relabelled copies of the lists behind the control")
+    control: str | None = Field(
+        None, description="the same model with random weights, where the run has its catalogue; set by the config"
+    )
 
 
 class SvdParams(ModelPage):
@@ -186,128 +185,6 @@ def scope(phase: str) -> Scope:
     """Whether a phase has one page per run, per model, or per model and layer."""
     cls = PHASES[phase]
     return "layer" if issubclass(cls, LayerPage) else "model" if issubclass(cls, ModelPage) else "run"
-
-
-# ---- the YAML of a run -------------------------------------------------------------------------------------------
-
-
-class ModelEntry(Strict):
-    source: str = Field(description="registered name or directory of the checkpoint")
-    variant: Variant = Field("trained", description=VARIANT)
-    options: dict[str, str] = Field({}, description=OPTIONS)
-    layers: list[int] = Field(min_length=1, description="layers analysed page by page")
-    phases: list[str] | None = Field(None, description="phases run for this model; null for all of the run's phases")
-
-
-class RunConfig(Strict):
-    """config/<run>.yaml; every key is explained in config/README.md."""
-
-    run: str = Field(
-        pattern=r"^[A-Za-z0-9_-]+$",
-        description="name of the run: letters, digits, _ and -; results go to results/<run>/",
-    )
-    title: str = Field("", description="title of the book")
-    seed: int = Field(0, ge=0, description="seed of everything random, unless a block sets its own")
-    results: str = Field("results", description="folder that holds all runs")
-    phases: list[str] = Field(description="phases to run, in reading order")
-    models: dict[str, ModelEntry] = Field(min_length=1, description="slug of a model in paths and titles -> the model")
-    data: dict[str, Any]
-    extract: dict[str, Any] = {}
-    sae: dict[str, Any] = {}
-    catalogue: dict[str, Any] = {}
-    annotate: dict[str, Any] = {}
-    svd: dict[str, Any] = {}
-    track: dict[str, Any] = {}
-    scorecard: dict[str, Any] = {}
-    published: dict[str, Any] = {}
-
-    @field_validator("phases")
-    @classmethod
-    def _known(cls, value: list[str]) -> list[str]:
-        for name in value:
-            if name not in PHASES:
-                raise ValueError(f"no phase called {name!r}; there are {', '.join(PHASES)}")
-        return value
-
-    @classmethod
-    def load(cls, path: Path | str) -> RunConfig:
-        """Read and check a run's YAML; every page's parameters are built once, so nothing fails later."""
-        path = Path(path)
-        if not path.is_file():
-            raise BiosaeError(
-                "There is no such config", where=str(path), do="see config/README.md for the ones that ship"
-            )
-        try:
-            raw = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as e:
-            raise BiosaeError(f"The config is not YAML ({e})", where=str(path)) from e
-        if not isinstance(raw, dict):
-            raise BiosaeError("The config is empty or not a mapping", where=str(path), do="see config/README.md")
-        config = checked(cls, raw, where=str(path))
-        for slug, entry in config.models.items():
-            if config.runs("06_tracking", slug) and len(entry.layers) < 2:
-                raise BiosaeError(
-                    "06_tracking follows latents from layer to layer, and this model has one layer",
-                    where=f"models.{slug}.layers in {path}",
-                    do="name another layer, or list the model's `phases` without it",
-                )
-        for phase, model, layer in config.pages():
-            config.phase_params(phase, model, layer)
-        return config
-
-    def runs(self, phase: str, model: str) -> bool:
-        """Whether `phase` is run for `model`."""
-        own = self.models[model].phases
-        return phase in self.phases and (own is None or phase in own)
-
-    def pages(self) -> list[tuple[str, str | None, int | None]]:
-        """Every page of the run as (phase, model, layer), in reading order of the phases."""
-        out: list[tuple[str, str | None, int | None]] = []
-        for phase in self.phases:
-            kind = scope(phase)
-            if kind == "run":
-                out.append((phase, None, None))
-                continue
-            for slug, entry in self.models.items():
-                if self.runs(phase, slug):
-                    out += (
-                        [(phase, slug, None)] if kind == "model" else [(phase, slug, layer) for layer in entry.layers]
-                    )
-        return out
-
-    def rules_hash(self) -> str:
-        """Hash of the parameters of every page but the scorecard: the thresholds that were fixed before the run."""
-        pages = [page for page in self.pages() if page[0] != "15_scorecard"]
-        dumps = [self.phase_params(*page).model_dump(mode="json", exclude={"results"}) for page in pages]
-        return fingerprint([[*page, values] for page, values in zip(pages, dumps, strict=True)])
-
-    def phase_params(
-        self, phase: str, model: str | None = None, layer: int | None = None, **override: Any
-    ) -> PageParams:
-        """Parameters of one page: defaults, then the config's block of that phase, then `override`."""
-        cls = PHASES[phase]
-        block = getattr(self, phase.split("_", 1)[1] if phase != "06_tracking" else "track")
-        values: dict[str, Any] = {"run": self.run, "seed": self.seed, "results": self.results, **block}
-        if model is not None:
-            entry = self.models.get(model)
-            if entry is None:
-                raise BiosaeError(
-                    f"No model called {model!r} in this run", where="models", do=f"use one of {', '.join(self.models)}"
-                )
-            values |= {"model": model, "source": entry.source, "variant": entry.variant}
-            if "layers" in cls.model_fields:
-                values["layers"] = entry.layers
-            if "options" in cls.model_fields:
-                values["options"] = entry.options
-        if layer is not None:
-            values["layer"] = layer
-        if "data" in cls.model_fields:
-            values["data"] = self.data.get("path", DataParams.model_fields["path"].default)
-        if phase == "15_scorecard":
-            values["rules_hash"] = self.rules_hash()
-        if phase == "00_data":
-            values["models"] = {slug: entry.source for slug, entry in self.models.items() if entry.variant == "trained"}
-        return checked(cls, {**values, **override}, where=f"parameters of {phase}")
 
 
 def checked(cls: type[BaseModel], values: dict[str, Any], *, where: str) -> Any:

@@ -32,6 +32,7 @@ fdr = 0.05
 min_size = 5
 max_size = 500
 n_permutations = 50
+control = None
 
 # %% tags=["hide-input"]
 from biosae_utils.book.page import Page
@@ -45,8 +46,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import Markdown, display
 
-from biosae_utils.analysis import baselines, catalogue, edges, enrich, labels, libraries, power, rules
-from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
+from biosae_utils.analysis import baselines, catalogue, edges, enrich, labels, libraries, power, rules, shares
+from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL, rules_figure
 from biosae_utils.claims import verdict
 from biosae_utils.store import read_json, read_table
 
@@ -75,7 +76,8 @@ found = libraries.load(p.genesets, p.collections)
 # * **Controls.** (a) *permuted labels*: genes swap names, so that everything about the lists stays but their meaning; (b)
 #   *frequency-matched lists*: lists swap genes, so that popular genes stay popular {cite:p}`strona2014`; (c) lists from directions that nobody trained:
 #   the model's raw coordinates, principal axes, random directions, each with the genes at its far end (they choose among the genes that are
-#   frequent enough in the stored sample of activations; for comparison the latents are listed over the same genes again).
+#   frequent enough in the stored sample of activations; for comparison the latents are listed over the same genes again);
+#   (d) *random weights*: where the run has it, the same network before any training, with an autoencoder of its own.
 # * **Unit.** The interval of the real share leaves out one of ten blocks of cells at a time and makes the lists anew; intervals of the
 #   controls are 2.5 to 97.5 % of {{ n_permutations }} draws.
 #
@@ -91,23 +93,21 @@ page.table(
 # %% tags=["hide-input"]
 alive = np.flatnonzero((features["state"] != "dead").to_numpy())
 columns = np.flatnonzero((genes["n_positions"] >= min_count).to_numpy())
-universe = genes["symbol"].to_numpy()[columns]
-sets = found.sets.on_genes(universe)
+universe, tokens = genes["symbol"].to_numpy()[columns], genes["token"].to_numpy()[columns]
+sets, network = found.sets.on_genes(universe), found.network(universe)
 
+lists = shares.lists_over(features, top, tokens)
+without = without.assign(token=genes["token"].to_numpy()[without["gene_index"]])
+lists_without = [shares.lists_over(features, part, tokens) for _, part in without.groupby("block")]
+untrained = {}
+if p.control:
+    read = {name: read_table(page.input("03_catalogue", f"{name}.parquet", model=p.control)) for name in ("features", "top_genes")}
+    untrained[shares.RANDOM_WEIGHTS] = shares.lists_over(read["features"], read["top_genes"].query("position <= @p.n_top"), tokens)
 
-def as_lists(table, gene_index):
-    """Lists of the latents that fire, over the background."""
-    row, column = np.searchsorted(alive, table["latent"]), np.searchsorted(columns, gene_index)
-    return enrich.make_lists(row, column, (len(alive), len(columns)))
-
-
-lists = as_lists(top, top["gene_index"])
-lists_without = [as_lists(t, t["gene_index"]) for _, t in without.groupby("block")]
 sample = np.load(page.input("01_extract", f"sample/layer_{p.layer:02d}.npy"), mmap_mode="r")
-rows = np.load(page.input("01_extract", "sample/rows.npy"))
-token = np.load(page.input("01_extract", "positions/token.npy"), mmap_mode="r")[rows]
+sampled = np.load(page.input("01_extract", "positions/token.npy"), mmap_mode="r")[np.load(page.input("01_extract", "sample/rows.npy"))]
 dense, candidates = baselines.direction_lists(
-    sample, pd.Index(genes["token"]).get_indexer(token), len(genes), n_top=p.n_top, min_count=min_count, shrinkage=shrinkage, n_random=len(alive), seed=p.seed
+    sample, pd.Index(genes["token"]).get_indexer(sampled), len(genes), n_top=p.n_top, min_count=min_count, shrinkage=shrinkage, n_random=len(alive), seed=p.seed
 )  # fmt: skip
 # The sample of dense states is smaller than the cohort, so fewer genes can be listed: latents are listed over the same genes.
 over_sample = catalogue.GeneFiring(firing.sums[candidates], firing.counts[candidates], firing.positions[candidates])
@@ -115,21 +115,21 @@ again = catalogue.top_genes(over_sample, n_top=p.n_top, min_count=min_count, shr
 same_genes = enrich.make_lists(np.searchsorted(alive, again["latent"]), again["gene"], (len(alive), len(candidates)))
 dense = {"latents, sampled genes": same_genes, **dense}
 sampled_sets = found.sets.on_genes(genes["symbol"].to_numpy()[candidates])
-network = found.network(universe)
 
 # %% tags=["hide-input"]
 sizes = {"alpha": p.fdr, "min_size": p.min_size, "max_size": p.max_size}
-shares = rules.compare_rules({"latents": lists}, sets, n_permutations=p.n_permutations, n_matched=min(20, p.n_permutations), edges=network, seed=p.seed, **sizes)  # fmt: skip
-directions = rules.compare_rules(dense, sampled_sets, n_permutations=0, n_matched=3, seed=p.seed, **sizes)
-over_cells = rules.leave_out_shares(lists_without, sets, **sizes)
-headline = {}
-for name in ("published", "feature", "layer"):
-    real = shares.query("rule == @name and source == 'latents'").iloc[0]
-    null = shares.query("rule == @name and source == 'permuted labels'").iloc[0]
-    low, high = catalogue.jackknife(over_cells[name].to_numpy(), real["share"])
-    headline[name] = {"real": 100 * real["share"], "low": 100 * max(low, 0), "high": 100 * high, "null": 100 * null["share"], "null_high": 100 * null["high"], "null_low": 100 * null["low"]}  # fmt: skip
-shares = pd.concat([shares, directions], ignore_index=True)
-page.save(shares, "rules")
+all_shares = pd.concat(
+    [
+        shares.compare_rules(
+            {shares.LATENTS: lists, **untrained}, sets, n_permutations=p.n_permutations, n_matched=min(20, p.n_permutations), network=network, seed=p.seed, **sizes
+        ),
+        shares.compare_rules(dense, sampled_sets, n_permutations=0, n_matched=3, seed=p.seed, **sizes),
+    ],
+    ignore_index=True,
+)  # fmt: skip
+over_cells = shares.leave_out_shares(lists_without, sets, **sizes)
+headline = {rule: shares.headline(all_shares, over_cells, rule) for rule in ("published", "feature", "layer")}
+page.save(all_shares, "rules")
 
 # %% [markdown]
 # ## One set of lists, several rules
@@ -138,22 +138,8 @@ page.save(shares, "rules")
 # (blue) and everything that should *not* be annotated.
 
 # %% tags=["hide-input"]
-label = {r.name: r.label for r in rules.RULES}
-colours = {"latents": REAL, "permuted labels": CONTROL, "frequency-matched lists": "#B0B0B0", "latents, sampled genes": OKABE_ITO[4], "raw coordinates": OKABE_ITO[1], "principal axes": OKABE_ITO[2], "random directions": OKABE_ITO[3]}  # fmt: skip
-fig = go.Figure()
-for name, part in shares.groupby("source", sort=False):
-    error = {"type": "data", "symmetric": False, "array": 100 * (part["high"] - part["share"]), "arrayminus": 100 * (part["share"] - part["low"])}  # fmt: skip
-    fig.add_bar(
-        x=part["rule"].map(label).str.replace(", ", ",<br>").str.replace(": ", ":<br>"), y=100 * part["share"], name=name, offsetgroup=name,
-        marker_color=colours[name], error_y=error | {"thickness": 1},
-    )  # fmt: skip
-    if part["matched"].notna().any():
-        fig.add_scatter(
-            x=fig.data[-1].x, y=100 * part["matched"], mode="markers", name=f"{name}: matched", offsetgroup=name, showlegend=False,
-            marker={"symbol": "line-ew-open", "size": 12, "color": ACCENT, "line": {"width": 3}}, hovertemplate="%{y:.1f} % with the same gene frequencies",
-        )  # fmt: skip
-fig.update_yaxes(title="lists with at least one term, %", range=[0, 102])
-fig.update_layout(barmode="group", scattermode="group", legend={"y": 1.05})
+colours = {shares.LATENTS: REAL, shares.PERMUTED: CONTROL, shares.MATCHED: "#B0B0B0", shares.RANDOM_WEIGHTS: OKABE_ITO[5], "latents, sampled genes": OKABE_ITO[4], "raw coordinates": OKABE_ITO[1], "principal axes": OKABE_ITO[2], "random directions": OKABE_ITO[3]}  # fmt: skip
+fig = rules_figure(all_shares, {r.name: r.label for r in rules.RULES}, colours)
 page.figure(
     fig,
     name="rules",
@@ -185,6 +171,13 @@ for name, h in headline.items():
         verdict=verdict(h["low"] > h["null_high"]),
         published=earlier if name == "published" else None,
     )
+about = {"id": "annotated_beyond_random_weights", "title": "More latents are annotated than latents of the same network with random weights", "rule": "all tests of a latent as the family; supported if the lower end of the jackknife interval over cells exceeds the upper end of the control's Wilson interval"}  # fmt: skip
+if untrained:
+    other = all_shares.query("rule == 'feature' and source == @shares.RANDOM_WEIGHTS").iloc[0]
+    each = headline["feature"]
+    page.claim(value=each["real"], unit="% of latents that fire", interval=(each["low"], each["high"]), control=100 * other["share"], control_kind=f"{p.control}, its own autoencoder", verdict=verdict(each["low"] > 100 * other["high"]), **about)  # fmt: skip
+else:
+    page.claim(verdict="not_tested", **about | {"title": "Random weights were not analysed at this layer: the config names no such model for it"})  # fmt: skip
 display(
     Markdown(
         f"The published figures, {published['geneformer']} % for Geneformer and {published['scgpt']} % for scGPT, "
@@ -202,41 +195,30 @@ display(
 # positions only, so all sources here, the latents too, choose among the genes that are frequent enough in the sample.
 
 # %% tags=["hide-input"]
-compared = directions[directions["rule"] == "feature"].set_index("source")
-coverage = []
-for name, matrix in dense.items():
-    own, _ = rules.make_problem(matrix, sampled_sets, ("measured", True), p.min_size, p.max_size)
-    table = enrich.score_all(own, p_max=p.fdr)
-    row = compared.loc[name]
-    coverage.append(
-        {
-            "source": name, "lists": row["n_lists"], "different genes listed": row["n_genes"], "annotated, %": 100 * row["share"],
-            "own matched lists, %": 100 * row["matched"], "above own matched lists, points": 100 * (row["share"] - row["matched"]),
-            "different terms found layer-wide": table.loc[table["q_layer"] <= p.fdr, "term"].nunique(),
-        }
-    )  # fmt: skip
-coverage = pd.DataFrame(coverage)
-page.save(coverage, "directions")
+compared = pd.concat([
+    shares.coverage(dense, sampled_sets, all_shares, **sizes).assign(genes=len(candidates)),
+    *([shares.coverage(untrained, sets, all_shares, **sizes).assign(genes=len(columns))] if untrained else []),
+], ignore_index=True)  # fmt: skip
+page.save(compared, "directions")
 page.table(
-    coverage,
+    compared.drop(columns=["low", "high"]),
     name="directions",
-    caption=f"Latents beside directions that nobody trained, over {len(candidates):,} genes; annotated: BH over the terms of each list.",
+    caption="Latents beside directions that nobody trained; genes: how many could be listed; annotated: BH over the terms of each list.",
 )
-n_terms = coverage["different terms found layer-wide"]
-above = coverage.set_index("source")["above own matched lists, points"]
-rival = above.drop("latents, sampled genes").idxmax()
+compared = compared.set_index("source")
+n_terms, above = compared["different terms found layer-wide"], compared["above own matched lists, points"]
+rival = above[[name for name in dense if name != "latents, sampled genes"]].idxmax()
 ours, theirs = compared.loc["latents, sampled genes"], compared.loc[rival]
-low, high = 100 * (ours["low"] - ours["matched"]), 100 * (ours["high"] - ours["matched"])
 page.claim(
     id="annotated_beyond_directions",
     title="Latents rise further above their own frequency-matched lists than coordinates, principal axes and random directions do",
     value=above["latents, sampled genes"],
     unit="percentage points",
-    interval=(low, high),
+    interval=(ours["low"], ours["high"]),
     control=above[rival],
     control_kind=f"{rival}, the highest of the three",
     rule="BH per list; supported if the lower end of a Wilson interval over latents exceeds the upper end of the baseline's, each less its matched lists",
-    verdict=verdict(low > 100 * (theirs["high"] - theirs["matched"])),
+    verdict=verdict(ours["low"] > theirs["high"]),
 )
 
 # %% [markdown]
@@ -417,7 +399,7 @@ rule_targets = "all (latent, factor) tests of the layer as one family; supported
 if found.trrust is None:
     page.claim(id="trrust_targets", title="TRRUST was not tested: its file is not fetched", rule=rule_targets, verdict="not_tested")  # fmt: skip
 else:
-    targets = rules.compare_rules({"latents": lists}, edges.trrust_sets(found.trrust).on_genes(universe), rules=rules.RULES[-1:], n_permutations=p.n_permutations, n_matched=1, seed=p.seed, **sizes).set_index("source")  # fmt: skip
+    targets = shares.compare_rules({"latents": lists}, edges.trrust_sets(found.trrust).on_genes(universe), rules=rules.RULES[-1:], n_permutations=p.n_permutations, n_matched=1, seed=p.seed, **sizes).set_index("source")  # fmt: skip
     real, null = targets.loc["latents"], targets.loc["permuted labels"]
     page.claim(
         id="trrust_targets", title="Latents list targets of one transcription factor more often than permuted labels do", value=100 * real["share"],
@@ -428,8 +410,8 @@ else:
 # %% [markdown]
 # ## What a sceptic should check
 #
-# * Does blue exceed *all* controls under the last two rules, on the other layers too, and for the model with random weights (run this page
-#   with `variant: random-weights` in the config)? A random network still sees which genes are expressed together in its input.
+# * Does blue exceed *all* controls under the last two rules, on the other layers too? The network with random weights is the hardest of
+#   them: it has learnt nothing, but it still sees which genes are expressed together in its input.
 # * Genes of one family share names, sequence and terms. A list of ribosomal proteins is annotated by any rule.
 # * Terms overlap. Fifty terms for one latent are one finding; look at `grouped_under`.
 # * The permutation of labels breaks everything, also how well genes are studied. The frequency-matched lists keep that. Compare both.
@@ -449,8 +431,10 @@ lines = [
     f"[{each['low'] - each['null_high']:.1f}, {each['high'] - each['null_low']:.1f}] points), {whole['real']:.1f} % layer-wide (permuted {whole['null']:.1f} %).",
     f"The published rule without edges annotates {earlier_rule['real']:.1f} % of the same latents, and {earlier_rule['null']:.1f} % of them when gene names are permuted.",
     f"Among the genes of the sample, latents rise {above['latents, sampled genes']:.1f} points above lists with the same gene frequencies, {rival} {above[rival]:.1f} points. Layer-wide the latents "
-    f"name {n_terms.iloc[0]} different terms, as many random directions {n_terms.iloc[-1]}.",
+    f"name {n_terms['latents, sampled genes']} different terms, as many random directions {n_terms['random directions']}.",
 ]
+if untrained:
+    lines.append(f"Of the latents of the same network with random weights, {100 * other['share']:.1f} % are annotated by the same rule (per latent).")
 if auroc is not None:
     lines.append(
         f"On genes and cells that did not choose them, {len(labelled)} labels reach a mean AUROC of {auroc:.2f}; labels of other latents {auroc_control:.2f}."

@@ -49,7 +49,8 @@ import plotly.graph_objects as go
 from IPython.display import Markdown, display
 from plotly.subplots import make_subplots
 
-from biosae_utils.analysis import geometry, nulls, rules
+from biosae_utils.analysis import geometry, nulls
+from biosae_utils.analysis.shares import wilson
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
 from biosae_utils.sae import formats, metrics
@@ -395,7 +396,7 @@ else:
         part = annotated[annotated["source"] == name]
         n, chance = int(part["n_lists"].sum()), np.average(part["matched"], weights=part["n_lists"])
         found = int((part["share"] * part["n_lists"]).round().sum())
-        excess[name] = [100 * (v - chance) for v in (found / n, *rules.wilson(found, n))]
+        excess[name] = [100 * (v - chance) for v in (found / n, *wilson(found, n))]
     mine, theirs = excess.values()
     page.claim(
         value=mine[0], unit="% of lists, above frequency-matched lists", interval=mine[1:], control=theirs[0],

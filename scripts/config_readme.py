@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from biosae_utils.params import PHASES, LayerPage, ModelEntry, ModelPage, PageParams, RunConfig
+from biosae_utils.params import PHASES, LayerPage, ModelPage, PageParams
+from biosae_utils.runconfig import ModelEntry, RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from biosae_utils.cli import app
 from biosae_utils.cli.sweep import advice
-from biosae_utils.params import RunConfig
+from biosae_utils.runconfig import RunConfig
 from biosae_utils.sae.metrics import evaluate
 from biosae_utils.sae.sweep import choose
 from biosae_utils.sae.train import TrainConfig, train_one

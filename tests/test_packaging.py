@@ -17,7 +17,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from biosae_utils.params import PHASES, ModelEntry, RunConfig
+from biosae_utils.params import PHASES
+from biosae_utils.runconfig import ModelEntry, RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

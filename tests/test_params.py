@@ -9,7 +9,8 @@ import jupytext
 import pytest
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, RunConfig, scope
+from biosae_utils.params import PHASES, scope
+from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))

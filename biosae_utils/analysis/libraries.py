@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from biosae_utils.analysis import edges
 from biosae_utils.analysis.genesets import GeneSets, concat, load_genesets
+from biosae_utils.analysis.rules import Network
 from biosae_utils.cells import fetch
 from biosae_utils.errors import BiosaeError
 
@@ -46,11 +47,12 @@ class Libraries:
         """STRING over `genes`, symmetric; None where not fetched."""
         return None if self.string is None else edges.adjacency(self.string["a"], self.string["b"], genes)
 
-    def network(self, genes: np.ndarray) -> sp.csr_matrix | None:
-        """STRING and TRRUST edges together, for the published rule; None unless both are here."""
+    def network(self, genes: np.ndarray) -> Network | None:
+        """STRING and TRRUST edges together, and TRRUST's factors, for the published rule; None unless both are here."""
         if self.string is None or self.trrust is None:
             return None
-        return self.string_network(genes) + edges.adjacency(self.trrust["tf"], self.trrust["target"], genes)
+        both = self.string_network(genes) + edges.adjacency(self.trrust["tf"], self.trrust["target"], genes)
+        return Network(both, np.isin(edges.upper(genes), self.trrust["tf"].to_numpy()))
 
 
 def load(genesets: Path | str, collections: Sequence[str], root: Path = fetch.ROOT) -> Libraries:

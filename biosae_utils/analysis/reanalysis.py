@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from biosae_utils.analysis.enrich import make_lists
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.published import Atlas
-from biosae_utils.analysis.rules import RULES, Rule, compare_rules
+from biosae_utils.analysis.rules import RULES, Rule
+from biosae_utils.analysis.shares import MATCHED, PERMUTED, compare_rules
 from biosae_utils.errors import BiosaeError
 
 FIRST = 5
@@ -24,7 +25,7 @@ POPULATIONS = {
     "listed": "whole lists (features that the published rule annotated)",
     "first five": "first five genes of every alive feature",
 }
-CONTROLS = {"permuted": "permuted labels", "matched": "frequency-matched lists"}
+CONTROLS = {"permuted": PERMUTED, "matched": MATCHED}
 SIGNIFICANT = 4  # digits kept in committed tables
 
 
@@ -68,7 +69,7 @@ def reanalyse(
     n_permutations: int = 50,
     n_matched: int = 20,
     alpha: float = 0.05,
-    rules: Sequence[Rule] = tuple(r for r in RULES if not r.edges),
+    rules: Sequence[Rule] = tuple(r for r in RULES if not r.network),
     seed: int = 0,
     n_jobs: int = 1,
     done: Callable[[], None] = lambda: None,

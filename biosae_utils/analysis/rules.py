@@ -1,25 +1,25 @@
 """What counts as annotated: the published rule, ours, and the steps between, all through the same code.
 
 A rule says what the background is, whether terms are cut to it, which tests form the family and over what it is
-corrected. `compare_rules` applies every rule to real lists and to their controls, so that one figure shows what the
-rule does and what the biology does.
+corrected. `shares.compare_rules` applies every rule to real lists and to their controls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
+from scipy import stats
 
 from biosae_utils.analysis.enrich import Problem, Tests, run_tests
 from biosae_utils.analysis.fdr import bh_reject
 from biosae_utils.analysis.genesets import GeneSets
-from biosae_utils.analysis.nulls import curveball, relabel
+from biosae_utils.analysis.nulls import relabel
+from biosae_utils.errors import BiosaeError
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Rule:
         0: the family is every (list, term) pair. Above 0: only pairs that share this many genes are tests at all.
     family : {"feature", "layer"}
         BH over the tests of each list, or over those of all lists together.
-    edges : bool
-        A single edge of an interaction network between two listed genes also counts as annotation.
+    network : bool
+        As published: transcription factors among the list are one more test, and a single edge of an interaction
+        network between two listed genes counts as annotation without any test.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Rule:
     cut_terms: bool
     selected: int
     family: Literal["feature", "layer"]
-    edges: bool = False
+    network: bool = False
 
     @property
     def arena(self) -> tuple[str, bool]:
@@ -58,7 +59,7 @@ class Rule:
 
 
 RULES = (
-    Rule("published_edges", "published: selected tests, or any edge", "listed", False, 2, "layer", edges=True),
+    Rule("published_edges", "published: selected tests, or any edge", "listed", False, 2, "layer", network=True),
     Rule("published", "published, without edges", "listed", False, 2, "layer"),
     Rule("cut", "terms cut to the background", "listed", True, 2, "layer"),
     Rule("full_listed", "all tests, per feature", "listed", True, 0, "feature"),
@@ -66,6 +67,26 @@ RULES = (
     Rule("layer", "all tests, measured background, layer-wide", "measured", True, 0, "layer"),
 )
 """From the published rule to ours; the last two are the ones that the book stands on."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What the published rule asks besides gene sets.
+
+    Attributes
+    ----------
+    edges : csr_matrix, shape (n_genes, n_genes)
+        Symmetric: STRING and TRRUST together.
+    factors : ndarray of bool, shape (n_genes,)
+        Which genes are transcription factors of TRRUST.
+    """
+
+    edges: sp.csr_matrix
+    factors: np.ndarray
+
+    def on(self, columns: np.ndarray) -> Network:
+        """The same between some of the genes."""
+        return Network(self.edges[columns][:, columns], self.factors[columns])
 
 
 def make_problem(
@@ -123,6 +144,15 @@ def annotated(problem: Problem, tests: Tests, rule: Rule, alpha: float) -> np.nd
     return out
 
 
+def factor_tests(lists: sp.csr_matrix, factors: np.ndarray, selected: int) -> Tests:
+    """Transcription factors among each list, as one more test per list where at least `selected` of them are listed."""
+    overlap = np.asarray(lists.astype(np.int32) @ factors.astype(np.int32)).ravel()
+    feature = np.flatnonzero(overlap >= selected)
+    shared, sizes = overlap[feature], np.diff(lists.indptr)[feature]
+    p = stats.hypergeom.sf(shared - 1, lists.shape[1], int(factors.sum()), sizes)
+    return Tests(feature, np.full(len(feature), -1), shared, p)
+
+
 def has_edge(lists: sp.csr_matrix, edges: sp.csr_matrix) -> np.ndarray:
     """Which lists hold two genes that `edges` (symmetric, genes by genes) joins: the published criterion."""
     lists = lists.astype(np.int32)
@@ -137,7 +167,7 @@ def null_counts(
     n: int,
     *,
     n_jobs: int = 1,
-    edges: sp.csr_matrix | None = None,
+    network: Network | None = None,
 ) -> np.ndarray:
     """Annotated lists in `n` null draws under several rules of one arena, shape (n, len(rules)).
 
@@ -145,7 +175,7 @@ def null_counts(
     """
 
     def one(i: int) -> list[int]:
-        return [int(mask.sum()) for mask in _masks(problem, draw(i), rules, alpha, edges)]
+        return [int(mask.sum()) for mask in masks(problem, draw(i), rules, alpha, network)]
 
     if n_jobs == 1:
         return np.array([one(i) for i in range(n)]).reshape(n, len(rules))
@@ -153,131 +183,36 @@ def null_counts(
         return np.array(list(pool.map(one, range(n)))).reshape(n, len(rules))
 
 
-def _masks(
-    problem: Problem, lists: sp.csr_matrix, rules: Sequence[Rule], alpha: float, edges: sp.csr_matrix | None
+def masks(
+    problem: Problem, lists: sp.csr_matrix, rules: Sequence[Rule], alpha: float, network: Network | None = None
 ) -> list[np.ndarray]:
+    """Which lists each of several rules of one arena annotates, bool (n_features,) each.
+
+    Raises
+    ------
+    BiosaeError
+        If a rule asks for a network and there is none.
+    """
+    if network is None and any(rule.network for rule in rules):
+        raise BiosaeError("The published rule with edges needs STRING and TRRUST", do="fetch both, or leave it out")
     overlap = problem.overlaps(lists)
-    selected = {rule.selected for rule in rules}
-    joined = has_edge(lists, edges) if edges is not None and any(r.edges for r in rules) else None
-    tests = {n: run_tests(problem, overlap, n) if n else possible_tests(problem, overlap, alpha) for n in selected}
-    masks = [annotated(problem, tests[rule.selected], rule, alpha) for rule in rules]
-    return [m | joined if r.edges and joined is not None else m for m, r in zip(masks, rules, strict=True)]
+    tests = {
+        n: run_tests(problem, overlap, n) if n else possible_tests(problem, overlap, alpha)
+        for n in {rule.selected for rule in rules}
+    }
+    found = []
+    for rule in rules:
+        if not rule.network:
+            found.append(annotated(problem, tests[rule.selected], rule, alpha))
+            continue
+        factors = factor_tests(lists, network.factors, rule.selected)
+        pooled = Tests(
+            *(np.concatenate([getattr(t, f.name) for t in (tests[rule.selected], factors)]) for f in fields(Tests))
+        )
+        found.append(annotated(problem, pooled, rule, alpha) | has_edge(lists, network.edges))
+    return found
 
 
 def permuted_labels(problem: Problem, seed: int) -> Callable[[int], sp.csr_matrix]:
     """Null in which genes swap names: who shares genes with whom stays, which genes they are does not."""
     return lambda i: problem.relabelled(relabel(problem.background, np.random.default_rng([seed, i])))
-
-
-def compare_rules(
-    lists: Mapping[str, sp.csr_matrix],
-    sets: GeneSets,
-    *,
-    alpha: float = 0.05,
-    rules: Sequence[Rule] = RULES,
-    min_size: int = 5,
-    max_size: int = 500,
-    n_permutations: int = 50,
-    n_matched: int = 20,
-    edges: sp.csr_matrix | None = None,
-    seed: int = 0,
-    n_jobs: int = 1,
-) -> pd.DataFrame:
-    """Annotated share under every rule, for real lists, their controls and baselines.
-
-    Parameters
-    ----------
-    lists : mapping of name to csr_matrix, shape (n_features, n_genes)
-        The first is the real one, for which the two nulls are drawn in full; the others are baselines (coordinates,
-        principal axes, random directions). Columns are those of `sets`.
-    sets : GeneSets
-        Terms of all sizes on the measured genes.
-    alpha : float
-        Level of the false discovery rate.
-    n_permutations, n_matched : int
-        Draws of permuted gene labels and of frequency-matched lists; no rows of nulls without permutations.
-    edges : csr_matrix, shape (n_genes, n_genes), optional
-        Symmetric network; rules with edges are left out when None.
-
-    Returns
-    -------
-    DataFrame
-        rule, source, share, low, high, matched, n_lists, n_tested, n_genes, n_terms, background. For nulls the share is
-        the mean and low, high the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists, and
-        ``matched`` the mean share of lists with the same sizes and gene frequencies (every source against its own:
-        lists that all hold the same popular genes are annotated together or not at all). ``n_genes``: genes that any
-        list of the source holds.
-    """
-    rules = [r for r in rules if edges is not None or not r.edges]
-    matched = {
-        name: [curveball(own, np.random.default_rng([seed, i])) for i in range(min(n_matched, 3) if k else n_matched)]
-        for k, (name, own) in enumerate(lists.items())
-    }
-    rows = []
-    for arena in dict.fromkeys(r.arena for r in rules):
-        here = [r for r in rules if r.arena == arena]
-        for k, (source, matrix) in enumerate(lists.items()):
-            problem, columns = make_problem(matrix, sets, arena, min_size, max_size)
-            network = None if edges is None else edges[columns][:, columns]
-            facts = {
-                "n_lists": matrix.shape[0],
-                "n_tested": problem.n_tested,
-                "n_genes": len(np.unique(problem.lists.indices)),
-                "n_terms": len(problem.sets),
-                "background": problem.background,
-            }
-
-            def shares(draw, n, problem=problem, here=here, network=network):
-                counts = null_counts(problem, here, alpha, draw, n, n_jobs=n_jobs, edges=network)
-                return (counts / problem.lists.shape[0]).T
-
-            own = shares(lambda i, drawn=matched[source], kept=columns: drawn[i][:, kept], len(matched[source]))
-            for rule, mask, drawn in zip(here, _masks(problem, problem.lists, here, alpha, network), own, strict=True):
-                low, high = wilson(int(mask.sum()), len(mask))
-                real = {"share": mask.mean(), "low": low, "high": high, "matched": drawn.mean()}
-                rows.append({"rule": rule.name, "source": source, **real, **facts})
-            if k or not n_permutations:
-                continue
-            permuted = shares(permuted_labels(problem, seed), n_permutations)
-            for name, null in (("permuted labels", permuted), ("frequency-matched lists", own)):
-                for rule, drawn in zip(here, null, strict=True):
-                    low, high = np.quantile(drawn, [0.025, 0.975])
-                    rows.append(
-                        {"rule": rule.name, "source": name, "share": drawn.mean(), "low": low, "high": high, **facts}
-                    )
-    order = {r.name: i for i, r in enumerate(rules)}
-    return pd.DataFrame(rows).sort_values("rule", key=lambda s: s.map(order), kind="stable", ignore_index=True)
-
-
-def leave_out_shares(
-    parts: Sequence[sp.csr_matrix],
-    sets: GeneSets,
-    *,
-    alpha: float = 0.05,
-    rules: Sequence[Rule] = RULES,
-    min_size: int = 5,
-    max_size: int = 500,
-) -> pd.DataFrame:
-    """Annotated share of lists that were made without one block of cells each, for the jackknife over cells.
-
-    Returns
-    -------
-    DataFrame, shape (len(parts), n_rules)
-        Shares; rules with edges are left out.
-    """
-    rules = [r for r in rules if not r.edges]
-    out: list[dict[str, float]] = [{} for _ in parts]
-    for arena in dict.fromkeys(r.arena for r in rules):
-        here = [r for r in rules if r.arena == arena]
-        for row, lists in zip(out, parts, strict=True):
-            problem, _ = make_problem(lists, sets, arena, min_size, max_size)
-            masks = _masks(problem, problem.lists, here, alpha, None)
-            row |= {rule.name: float(mask.mean()) for rule, mask in zip(here, masks, strict=True)}
-    return pd.DataFrame(out, columns=[r.name for r in rules])
-
-
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """95 % Wilson interval of a share."""
-    p, z2 = hits / n, z * z
-    centre, half = p + z2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return float((centre - half) / (1 + z2 / n)), float((centre + half) / (1 + z2 / n))

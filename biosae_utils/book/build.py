@@ -27,7 +27,7 @@ import yaml
 from biosae_utils.book.run_phase import JOBS_LOCK
 from biosae_utils.book.site import html_dir, render
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import RunConfig
+from biosae_utils.runconfig import RunConfig
 from biosae_utils.store import atomic_path
 
 DRIVER_LOCK = JOBS_LOCK.parent / "biosae-driver.lock"

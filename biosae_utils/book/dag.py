@@ -10,7 +10,8 @@ from pathlib import Path
 
 from biosae_utils.book.paths import notebook
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, PageParams, RunConfig, scope
+from biosae_utils.params import PHASES, PageParams, scope
+from biosae_utils.runconfig import RunConfig
 
 Node = tuple[str, str | None, int | None]
 """A page: (phase, model, layer)."""
@@ -57,12 +58,13 @@ def reads(phase: str) -> tuple[str, ...]:
 def needs(config: RunConfig, node: Node) -> list[Node]:
     """Pages that must be complete before `node` can run: same layer, else same model, else all of the run.
 
-    A page per layer needs its own layer of an earlier page per layer; a page per model needs all layers of its model;
-    a page per run needs all of them.
+    A page per layer needs its own layer of an earlier page per layer, and that of its random-weights twin where the
+    run has one; a page per model needs all layers of its model; a page per run needs all of them.
     """
     phase, model, layer = node
     wanted = set(reads(phase))
-    found = []
+    control = getattr(config.phase_params(*node), "control", None)
+    found: list[Node] = [] if control is None else [("03_catalogue", control, layer)]
     for other in config.pages():
         if other[0] not in wanted or other == node:
             continue
@@ -102,7 +104,7 @@ def by_name(config: RunConfig, phase: str, model: str | None = None, layer: int 
 # ---- sources: what an edit makes stale ------------------------------------------------------------------------------
 
 PACKAGE = Path(__file__).resolve().parents[1]
-NOT_TRACKED = {"params.py", "errors.py", "book/dag.py", "book/paths.py", "__init__.py"}
+NOT_TRACKED = {"params.py", "runconfig.py", "errors.py", "book/dag.py", "book/paths.py", "__init__.py"}
 """Sources whose edits make no result stale: parameter values are compared themselves, the others compute nothing."""
 
 

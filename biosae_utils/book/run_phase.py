@@ -30,7 +30,8 @@ from biosae_utils.book.dag import resources
 from biosae_utils.book.page import default_command
 from biosae_utils.book.paths import log_path, notebook
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, PageParams, RunConfig, checked
+from biosae_utils.params import PHASES, PageParams, checked
+from biosae_utils.runconfig import RunConfig
 
 THREAD_VARIABLES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 JOBS_LOCK = Path(".snakemake") / "biosae-jobs.lock"

@@ -17,7 +17,7 @@ from biosae_utils.book.paths import log_path, page_path
 from biosae_utils.book.status import collect_claims
 from biosae_utils.book.toc import write_toc
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import RunConfig
+from biosae_utils.runconfig import RunConfig
 
 DEMO = "demo"
 RENDERING = ("render", "switcher", "claims_table", "toc", "site")

@@ -12,7 +12,7 @@ from biosae_utils.book.dag import Node, data_files, needs, sources
 from biosae_utils.book.page import read_claims
 from biosae_utils.book.paths import log_path, notebook, page_path, phase_dir
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import RunConfig
+from biosae_utils.runconfig import RunConfig
 
 
 def status(config: RunConfig) -> dict[str, Any]:

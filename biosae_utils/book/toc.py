@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from biosae_utils.book.paths import page_path
-from biosae_utils.params import RunConfig, scope
+from biosae_utils.params import scope
+from biosae_utils.runconfig import RunConfig
 from biosae_utils.store import atomic_path
 
 START = ["how-to-read", "primer", "all-claims"]

@@ -12,7 +12,8 @@ from biosae_utils.book import manifest
 from biosae_utils.book.paths import phase_dir
 from biosae_utils.claims import Claim
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import RunConfig, checked
+from biosae_utils.params import checked
+from biosae_utils.runconfig import RunConfig
 
 
 @dataclass(frozen=True)

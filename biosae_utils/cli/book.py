@@ -37,7 +37,7 @@ def run(
     """
     from biosae_utils.book.paths import page_path, phase_dir
     from biosae_utils.book.run_phase import live_and_die_with_driver, run_phase
-    from biosae_utils.params import RunConfig
+    from biosae_utils.runconfig import RunConfig
     from biosae_utils.store import read_json
 
     settings = RunConfig.load(config)
@@ -100,7 +100,7 @@ def status(
 ) -> None:
     """Show which pages are done, failed, stale (made from something that has changed since), missing or not run."""
     from biosae_utils.book.status import status as status_of
-    from biosae_utils.params import RunConfig
+    from biosae_utils.runconfig import RunConfig
 
     report = status_of(RunConfig.load(config))
     if as_json:
@@ -142,7 +142,7 @@ def verify(config: Config = DEMO) -> None:
     Ends with 1 when anything differs.
     """
     from biosae_utils.book.verify import verify as verify_run
-    from biosae_utils.params import RunConfig
+    from biosae_utils.runconfig import RunConfig
 
     found = verify_run(RunConfig.load(config))
     for problem in found.problems:

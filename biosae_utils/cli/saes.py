@@ -139,7 +139,7 @@ def export(
     """Hand the SAEs of a run to others, as `layer_03/{cfg.json,sae_weights.safetensors}` (SAELens layout)."""
     from biosae_utils.book.manifest import require
     from biosae_utils.book.paths import phase_dir
-    from biosae_utils.params import RunConfig
+    from biosae_utils.runconfig import RunConfig
     from biosae_utils.sae.formats import load_sae, save_sae, upload_saes
 
     if (target is None) == (hub is None):

@@ -56,7 +56,7 @@ def sweep(
     grid is said, with the value to try next. `biosae run 01_extract` makes the samples; nothing of the run is changed.
     """
     from biosae_utils.models.loading import pick_device
-    from biosae_utils.params import RunConfig
+    from biosae_utils.runconfig import RunConfig
     from biosae_utils.sae import sweep as search
     from biosae_utils.sae.train import sweep as train_all
 

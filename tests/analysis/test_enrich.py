@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from biosae_utils.analysis import enrich, fdr, power, rules
+from biosae_utils.analysis import enrich, fdr, power, rules, shares
 from biosae_utils.analysis.genesets import GeneSets, load_genesets
 from biosae_utils.analysis.hypergeom import HypergeometricTable
 from biosae_utils.errors import BiosaeError
@@ -144,7 +144,7 @@ def test_both_adjusted_values_are_over_the_full_family():
 # ---- rules -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [r for r in rules.RULES if not r.edges], ids=lambda r: r.name)
+@pytest.mark.parametrize("rule", [r for r in rules.RULES if not r.network], ids=lambda r: r.name)
 def test_every_rule_equals_its_written_out_definition(rule):
     rng = np.random.default_rng(5)
     sets, lists = random_sets(rng, 80, 900), random_lists(rng, 40, 900)
@@ -153,7 +153,7 @@ def test_every_rule_equals_its_written_out_definition(rule):
         lists[f, sets.membership[f].indices[: 3 + f % 3]] = 1
     lists = lists.tocsr().astype(np.uint8)
     problem, columns = rules.make_problem(lists, sets, rule.arena)
-    counted = rules._masks(problem, problem.lists, [rule], 0.05, None)[0]
+    counted = rules.masks(problem, problem.lists, [rule], 0.05)[0]
     # written out
     background = set(np.unique(lists.indices)) if rule.background == "listed" else set(range(900))
     assert len(columns) == len(background)
@@ -180,19 +180,46 @@ def test_every_rule_equals_its_written_out_definition(rule):
     assert expected.any()
 
 
-def test_edges_annotate_only_where_the_rule_says_so():
+def test_the_published_rule_with_its_factors_and_edges_equals_its_written_out_definition():
     rng = np.random.default_rng(6)
     sets, lists = random_sets(rng, 30, 300), random_lists(rng, 12, 300)
-    network = sp.lil_matrix((300, 300), dtype=np.int32)
+    factors = np.zeros(300, bool)
+    factors[rng.choice(300, 30, replace=False)] = True
+    lists = lists.tolil()
+    lists[5, np.flatnonzero(factors)[:14]] = 1  # a latent of transcription factors
+    lists[6, sets.membership[2].indices[:8]] = 1  # and one of a term
+    lists = lists.tocsr().astype(np.uint8)
+    joined = sp.lil_matrix((300, 300), dtype=np.int32)
     a, b = lists[3].indices[:2]
-    network[a, b] = network[b, a] = 1
-    network = network.tocsr()
-    by_hand = [bool(network[lists[f].indices][:, lists[f].indices].nnz) for f in range(12)]
-    np.testing.assert_array_equal(rules.has_edge(lists, network), by_hand)
-    with_edges = rules.compare_rules({"latents": lists}, sets, edges=network, n_permutations=3, n_matched=2)
-    shares = with_edges[with_edges["source"] == "latents"].set_index("rule")["share"]
-    assert shares["published_edges"] >= max(shares["published"], np.mean(by_hand)) > 0
-    without = rules.compare_rules({"latents": lists}, sets, n_permutations=3, n_matched=2)
+    joined[a, b] = joined[b, a] = 1
+    network = rules.Network(joined.tocsr(), factors)
+    with_edge = [bool(joined.tocsr()[lists[f].indices][:, lists[f].indices].nnz) for f in range(12)]
+    np.testing.assert_array_equal(rules.has_edge(lists, network.edges), with_edge)
+
+    published = rules.RULES[0]
+    assert published.name == "published_edges" and published.network
+    problem, columns = rules.make_problem(lists, sets, published.arena)
+    background, pooled = set(columns), []
+    for f in range(12):
+        listed = set(lists[f].indices)
+        terms = [(set(sets.membership[t].indices), sets.membership[t].nnz) for t in range(30)]
+        among = set(np.flatnonzero(factors)) & background
+        for members, size in [*[t for t in terms if t[0] & background], (among, len(among))]:
+            if (x := len(listed & members)) >= 2:
+                pooled.append((f, stats.hypergeom.sf(x - 1, len(background), size, len(listed))))
+    adjusted = stats.false_discovery_control([p for _, p in pooled])
+    significant = {f for (f, _), q in zip(pooled, adjusted, strict=True) if q <= 0.05}
+    expected = [f in significant or with_edge[f] for f in range(12)]
+    got = rules.masks(problem, problem.lists, [published], 0.05, network.on(columns))[0]
+    np.testing.assert_array_equal(got, expected)
+    assert with_edge[3] and 5 in significant and not all(expected)
+    with pytest.raises(BiosaeError, match="needs STRING and TRRUST"):
+        rules.masks(problem, problem.lists, [published], 0.05)
+
+    table = shares.compare_rules({"latents": lists}, sets, network=network, n_permutations=3, n_matched=2)
+    real = table[table["source"] == "latents"].set_index("rule")["share"]
+    assert real["published_edges"] == np.mean(expected) > real["published"]
+    without = shares.compare_rules({"latents": lists}, sets, n_permutations=3, n_matched=2)
     assert "published_edges" not in set(without["rule"]) and "published" in set(without["rule"])
 
 
@@ -213,8 +240,8 @@ def test_short_lists_are_not_tested_but_counted():
     lists = sp.vstack([lists, enrich.make_lists(np.zeros(2, int), np.array([5, 9]), (1, 300))], format="csr")
     problem = as_problem(lists, sets)
     assert problem.n_tested == 8 and problem.lists[10].nnz == 0
-    shares = rules.compare_rules({"latents": lists}, sets, n_permutations=2, n_matched=2)
-    assert set(shares["n_lists"]) == {11} and set(shares["n_tested"]) == {8}
+    found = shares.compare_rules({"latents": lists}, sets, n_permutations=2, n_matched=2)
+    assert set(found["n_lists"]) == {11} and set(found["n_tested"]) == {8}
 
 
 def test_nothing_to_test_is_said():
@@ -251,7 +278,7 @@ def test_null_lists_give_at_most_the_nominal_share_of_false_discoveries():
     per_feature, layers = [], []
     for _ in range(repeats):
         problem = as_problem(random_lists(rng, 30, 600), sets)
-        masks = rules._masks(problem, problem.lists, rules.RULES[-2:], alpha, None)
+        masks = rules.masks(problem, problem.lists, rules.RULES[-2:], alpha)
         per_feature.append(masks[0].mean())
         layers.append(masks[1].any())
     # every discovery is false here: the share of families with one is the false discovery rate
@@ -306,8 +333,8 @@ def test_published_lists_are_annotated_a_little_above_chance():
     genes, column = np.unique([g for _, g in pairs], return_inverse=True)
     lists = enrich.make_lists(np.array([f for f, _ in pairs]), column, (len(atlas), len(genes)))
     sets = load_genesets(ROOT / "data/demo/genesets.parquet", ["GO_BP"]).on_genes(genes)
-    shares = rules.compare_rules({"latents": lists}, sets, n_permutations=5, n_matched=3)
-    share = shares.set_index(["rule", "source"])["share"]
+    found = shares.compare_rules({"latents": lists}, sets, n_permutations=5, n_matched=3)
+    share = found.set_index(["rule", "source"])["share"]
     assert 0.03 <= share["feature", "latents"] <= 0.06
     assert share["feature", "permuted labels"] < 0.015
     assert share["layer", "permuted labels"] < 0.002 < share["layer", "latents"]

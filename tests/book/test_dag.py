@@ -9,7 +9,8 @@ import pytest
 
 from biosae_utils.book import dag
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, RunConfig
+from biosae_utils.params import PHASES
+from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +49,20 @@ def test_needs_same_layer_else_same_model_else_all(config):
     assert ("03_catalogue", "a", 0) not in dag.needs(config, ("04_annotate", "a", 3))
     assert {m for _, m, _ in dag.needs(config, ("05_svd", "b", None))} == {"b"}
     assert set(dag.needs(config, ("15_scorecard", None, None))) == set(config.pages()) - {("15_scorecard", None, None)}
+
+
+def test_annotation_waits_for_the_catalogue_of_the_random_weights(config):
+    models = {
+        "a": {"source": "x", "layers": [0, 3]},
+        "a.random": {"source": "x", "variant": "random-weights", "layers": [3], "phases": ["02_sae", "03_catalogue"]},
+    }
+    twins = RunConfig(run="t", phases=list(PHASES), models=models, data={})
+    assert ("03_catalogue", "a.random", 3) in dag.needs(twins, ("04_annotate", "a", 3))
+    assert twins.phase_params("04_annotate", "a", 3).control == "a.random"
+    assert twins.phase_params("04_annotate", "a", 0).control is None  # not analysed there
+    assert {m for _, m, _ in dag.needs(twins, ("04_annotate", "a", 0))} == {"a"}
+    assert twins.twin("a.random", 3) is None
+    assert config.phase_params("04_annotate", "a", 3).control is None
 
 
 def test_the_graph_has_no_cycle(config):

@@ -10,7 +10,7 @@ import pytest
 
 from biosae_utils.book import scorecard
 from biosae_utils.claims import Claim
-from biosae_utils.params import RunConfig
+from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 

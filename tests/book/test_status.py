@@ -13,7 +13,7 @@ from biosae_utils.book.page import Page
 from biosae_utils.book.paths import page_path
 from biosae_utils.book.status import collect_claims, status
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import RunConfig
+from biosae_utils.runconfig import RunConfig
 
 PAGES = [("00_data", None, None), ("03_catalogue", "m", 0), ("03_catalogue", "m", 2)]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from biosae_utils.book.toc import TITLES, toc, write_toc
-from biosae_utils.params import PHASES, RunConfig
+from biosae_utils.params import PHASES
+from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 

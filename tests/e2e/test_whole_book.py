@@ -15,7 +15,8 @@ import yaml
 from building import build_command, copy_tree, tail
 
 from biosae_utils.claims import Claim
-from biosae_utils.params import PHASES, RunConfig
+from biosae_utils.params import PHASES
+from biosae_utils.runconfig import RunConfig
 
 BEFORE_THE_SAE = {"00_data", "01_extract", "16_published"}
 
