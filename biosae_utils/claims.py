@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -43,3 +44,17 @@ class Claim(BaseModel):
 def verdict(holds: bool) -> Verdict:
     """Name of the outcome of a tested rule."""
     return "supported" if holds else "not_supported"
+
+
+def span(values: Iterable[float], spec: str) -> str:
+    """Smallest to largest of some values in words, or the one number that they round to.
+
+    Parameters
+    ----------
+    values : iterable of float
+    spec : str
+        Format of a number, for instance ``.1%``.
+    """
+    values = list(values)
+    low, high = format(min(values), spec), format(max(values), spec)
+    return low if low == high else f"{low} to {high}"

@@ -331,7 +331,7 @@ page.close(
         f"Cutting and resuming the pass changes predictions by {identity.value:g} at most; noise of 1 % changes them by at least {identity.control:.2g}.",
         f"On hidden genes of {len(losses)} held-out cells the loss is {ours.mean():.2f} (95 % interval {interval[0]:.2f} to {interval[1]:.2f}), "
         f"against {controls['random_twin'].mean():.2f} with random weights and {controls['shuffled_cells'].mean():.2f} in shuffled cells.",
-        f"Kept: {len(train_rows):,} training and {len(test_rows):,} held-out positions of {len(use)} layers, {kept / 1e6:,.0f} MB in place of "
+        f"Kept: {len(train_rows):,} training and {len(test_rows):,} held-out positions of {len(use)} layer{'s' * (len(use) > 1)}, {kept / 1e6:,.0f} MB in place of "
         f"{dense / 1e6:,.0f} MB.",
     ]
 )

@@ -1,6 +1,6 @@
-"""Write config/README.md from params.py, so that every key is explained where it is checked.
+"""Write config/README.md from params.py and runconfig.py, so that every key is explained where it is checked.
 
-Run ``python scripts/config_readme.py`` after changing `biosae_utils/params.py`; a test holds the two together.
+Run ``python scripts/config_readme.py`` after changing them; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -39,14 +39,26 @@ models:
 data: {{path: my.h5ad, cell_type: my_labels, condition: null}}
 ```
 
+A model with random weights is one more entry, and its pages are ordinary pages. Where it has a layer of a trained model
+with the same `source`, the annotation page of that layer shows it as a control:
+
+```yaml
+  mini-geneformer.random-weights:
+    source: data/demo/models/mini-geneformer
+    variant: random-weights
+    layers: [3]
+    phases: [01_extract, 02_sae, 03_catalogue, 04_annotate]
+```
+
 One page again with another parameter, without touching the file:
 `biosae run 04_annotate --model mini-geneformer --layer 3 -p fdr=0.01`.
 
-This file is written by `python scripts/config_readme.py` from `biosae_utils/params.py`; change the descriptions there.
+This file is written by `python scripts/config_readme.py` from `biosae_utils/params.py` and `runconfig.py`; change the
+descriptions there.
 """
 
 # Keys of a page that the runner fills in from the run itself; a block may not usefully hold them.
-FILLED = set(PageParams.model_fields) | set(LayerPage.model_fields) | {"data", "models", "rules_hash"}
+FILLED = {*PageParams.model_fields, *LayerPage.model_fields, "data", "models", "rules_hash", "control", "options"}
 
 
 def block_name(phase: str) -> str:
@@ -60,7 +72,7 @@ def type_name(hint: object) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(f"`{value}`" for value in typing.get_args(hint))
     text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-    text = re.sub(r"(biosae_utils\.params|typing)\.", "", text)
+    text = re.sub(r"(biosae_utils\.(params|runconfig)|typing)\.", "", text)
     words = {"str": "text", "int": "whole number", "float": "number", "None": "null", "Any": "anything"}
     text = re.sub(r"\b(str|int|float|None|Any)\b", lambda m: words[m[0]], text)
     text = re.sub(r"list\[(.*?)\]", r"list of \1", text)

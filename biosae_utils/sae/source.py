@@ -1,8 +1,12 @@
-"""Where training gets its batches from: a stored sample, or live forward passes. Training does not know which."""
+"""Training batches from live forward passes, for runs larger than any stored sample.
+
+`SAETrainer.fit` takes any iterator of batches: those of a stored sample (`train.shuffled_batches`) or one layer of
+these. It does not know which.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,42 +14,7 @@ from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, FoundationModel, Tokens
-from biosae_utils.sae.loop import SHARE, Budget, map_batches
-
-
-def stored_source(
-    samples: Mapping[int, np.ndarray | Tensor],
-    batch_size: int,
-    *,
-    steps: int | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> Iterator[Tensor]:
-    """Shuffled batches of stored activations, shape (n_layers, batch_size, d), the same positions in every layer.
-
-    Every position is seen once an epoch; the short rest of an epoch is dropped. Endless when `steps` is None. The
-    sample moves to the device at once if it fits there, else batch by batch.
-    """
-    device = torch.device(device)
-    layers = [torch.as_tensor(np.asarray(samples[layer])) for layer in sorted(samples)]
-    n = len(layers[0])
-    if any(len(x) != n for x in layers) or n < batch_size:
-        raise BiosaeError(
-            f"{n:,} stored positions cannot fill a batch of {batch_size:,}, or layers differ in length",
-            do="keep more positions in 01_extract or make batches smaller",
-        )
-    size = sum(x.numel() * x.element_size() for x in layers)
-    if device.type == "cuda" and size < SHARE * torch.cuda.mem_get_info(device)[0]:
-        layers = [x.to(device) for x in layers]
-    home, generator, step = layers[0].device, torch.Generator().manual_seed(seed), 0
-    while True:
-        order = torch.randperm(n, generator=generator).to(home)
-        for start in range(0, n - batch_size + 1, batch_size):
-            if step == steps:
-                return
-            picked = order[start : start + batch_size]
-            yield torch.stack([x.index_select(0, picked) for x in layers]).to(device)
-            step += 1
+from biosae_utils.sae.loop import Budget, map_batches
 
 
 def live_source(

@@ -13,8 +13,11 @@ from biosae_utils.models.base import FoundationModel, Tokens
 from biosae_utils.sae.codes import CodeStore
 from biosae_utils.sae.extract import sample_activations, stream_codes, weights_hash
 from biosae_utils.sae.loop import Budget, Drain, device_report, map_batches
+from biosae_utils.sae.metrics import evaluate
 from biosae_utils.sae.positions import Layout, Positions, sample_rows, tokenise
-from biosae_utils.sae.source import live_source, stored_source
+from biosae_utils.sae.source import live_source
+from biosae_utils.sae.train import TrainConfig, shuffled_batches
+from biosae_utils.sae.trainer import SAETrainer
 from biosae_utils.store import read_json
 
 CPU = torch.device("cpu")
@@ -310,26 +313,7 @@ def test_drain_keeps_order_and_raises():
         drain.push([], fail)
 
 
-# ---- sources
-
-
-def test_stored_source_covers_an_epoch_in_step_over_layers():
-    n, batch = 103, 10
-    samples = {layer: np.arange(n, dtype=np.float16)[:, None] + 1000 * layer for layer in (0, 4)}
-    got = list(stored_source(samples, batch, steps=20, seed=1))
-    assert len(got) == 20 and got[0].shape == (2, batch, 1)
-    for x in got:
-        np.testing.assert_array_equal(x[0] + 4000, x[1])
-    epoch = torch.cat([x[0].flatten() for x in got[:10]])
-    assert len(epoch.unique()) == 100 and epoch.tolist() != sorted(epoch.tolist())
-    same = list(stored_source(samples, batch, steps=20, seed=1))
-    assert all(torch.equal(a, b) for a, b in zip(got, same, strict=True))
-    assert not torch.equal(got[0], next(stored_source(samples, batch, seed=2)))
-
-
-def test_stored_source_refuses_too_small_a_sample():
-    with pytest.raises(BiosaeError, match="cannot fill a batch"):
-        next(stored_source({0: np.zeros((5, 2))}, 6))
+# ---- live batches
 
 
 def test_live_source_gives_the_model_s_states_from_many_cells(tiny_model, tiny_tokens, dense):
@@ -350,11 +334,17 @@ def test_live_source_gives_the_model_s_states_from_many_cells(tiny_model, tiny_t
     assert (counts > 0).mean() > 0.9, "about three epochs reach nearly every position"
 
 
-def test_live_batches_can_be_trained_on(tiny_model, tiny_tokens):
-    x = next(live_source(tiny_model, tiny_tokens, [1], 50, buffer=100))[0]
-    weight = torch.zeros(16, 16, requires_grad=True)
-    (x @ weight).sum().backward()
-    assert weight.grad.abs().sum() > 0
+def test_training_does_not_know_where_its_batches_come_from(tiny_model, tiny_tokens, dense):
+    config = TrainConfig(expansion=4, k=4, steps=150, batch_size=64)
+    sample = torch.from_numpy(np.ascontiguousarray(dense[1]))
+    live = live_source(tiny_model, tiny_tokens, [1], 64, buffer=512, seed=1)
+    sources = {"stored": shuffled_batches(sample, 64, 0), "live": (batch[0] for batch in live)}
+    fvu = {}
+    for name, batches in sources.items():
+        trainer = SAETrainer.from_sample(sample, config).fit(batches)
+        assert trainer.step_no == 150
+        fvu[name] = evaluate(trainer.result(0.0).sae, dense[1]).fvu
+    assert fvu["live"] < 0.5 and fvu["live"] == pytest.approx(fvu["stored"], rel=0.25)
 
 
 def test_live_source_ends_after_its_steps_and_refuses_a_small_buffer(tiny_model, tiny_tokens):

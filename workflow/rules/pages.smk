@@ -72,6 +72,7 @@ for name, scope_folder in SCOPES.items():
         log:
             f"logs/{RUN.run}/{scope_folder}" + "{phase}.log",
         threads: threads
+        priority: 1 if name == "model" else 0  # extraction and training are long: pages of layers fill in beside them
         resources:
             mem_mb=takes("mem_mb"),
             runtime=takes("runtime"),
