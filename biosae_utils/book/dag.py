@@ -10,7 +10,7 @@ from pathlib import Path
 
 from biosae_utils.book.paths import notebook
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, PageParams, scope
+from biosae_utils.params import PHASES, AnnotateParams, PageParams, PublishedParams, scope
 from biosae_utils.runconfig import RunConfig
 
 Node = tuple[str, str | None, int | None]
@@ -125,9 +125,18 @@ def sources(phase: str, *, root: Path | str = ".") -> list[Path]:
     return [start, *[package / m for m in sorted(modules) if m not in NOT_TRACKED]]
 
 
+FETCHED: dict[type[PageParams], tuple[str, ...]] = {
+    AnnotateParams: ("kegg", "string-v12", "trrust-v2"),
+    PublishedParams: ("atlas-geneformer",),
+}
+"""Used where fetched: a later `biosae fetch` makes the page stale, through the lock that it leaves."""
+
+
 def data_files(params: PageParams) -> list[Path]:
-    """Files from outside that a page reads by the names in its parameters: cells, gene sets, checkpoints."""
-    found = []
+    """Files from outside that a page reads: cells, gene sets and checkpoints in its parameters, and what is fetched."""
+    from biosae_utils.cells import fetch
+
+    found = [p for name in FETCHED.get(type(params), ()) if (p := fetch.ROOT / name / "lock.json").is_file()]
     for name in ("path", "data", "genesets", "source", "summary"):
         value = getattr(params, name, None)
         if value and (path := Path(value)).exists():

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from biosae_utils.analysis import libraries
 from biosae_utils.book import dag
+from biosae_utils.cells import fetch
+from biosae_utils.cells.sources import shipped_sources
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES
+from biosae_utils.params import PHASES, AnnotateParams
 from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +66,20 @@ def test_annotation_waits_for_the_catalogue_of_the_random_weights(config):
     assert {m for _, m, _ in dag.needs(twins, ("04_annotate", "a", 0))} == {"a"}
     assert twins.twin("a.random", 3) is None
     assert config.phase_params("04_annotate", "a", 3).control is None
+
+
+def test_what_is_fetched_later_makes_the_pages_that_use_it_stale(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "ROOT", tmp_path)
+    pages = {phase: config.phase_params(phase, "a", 3) for phase in ("03_catalogue", "04_annotate")}
+    before = {phase: dag.data_files(params) for phase, params in pages.items()}
+    lock = tmp_path / "trrust-v2" / "lock.json"
+    lock.parent.mkdir()
+    lock.write_text("{}")
+    assert dag.data_files(pages["04_annotate"]) == [lock, *before["04_annotate"]]
+    assert dag.data_files(pages["03_catalogue"]) == before["03_catalogue"]
+    known = shipped_sources()
+    assert all(name in known for names in dag.FETCHED.values() for name in names)
+    assert set(libraries.FETCHED.values()) == set(dag.FETCHED[AnnotateParams])
 
 
 def test_the_graph_has_no_cycle(config):
