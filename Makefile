@@ -16,11 +16,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+PEERS := .venv-peers
+PEER_PACKAGES = $(shell sed -n 's/^peers = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '",')
 TORCH := $(shell grep -i '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test serve bench lint clean
+.PHONY: help book test interop serve bench lint clean
 
 help:  ## print this list
 	@echo "What single-cell foundation models know: an executable book. Targets:"
@@ -44,6 +46,16 @@ test: $(READY)  ## run the tests, with a tiny book end to end and a browser wher
 	@echo "Testing $(TESTS)"
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(TESTS)
 
+$(PEERS)/.installed: pyproject.toml
+	@echo "Installing other SAE libraries into $(PEERS), apart from ours: a few minutes, once"
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(TORCH) $(PEER_PACKAGES) pytest pytest-timeout pyarrow rich
+	@touch $@
+
+interop: $(PEERS)/.installed  ## load our SAEs in SAELens itself, and SAELens' in ours
+	@PYTHONPATH=. $(PEERS)/bin/python -m pytest -m slow -p no:cacheprovider tests/sae/test_saelens_interop.py
+
 serve: $(READY)  ## show the rendered book on http://127.0.0.1:8000 (PORT=...)
 	@test -f _build/html/index.html || { echo "There is no book yet. Run: make book"; exit 1; }
 	@echo "The book is on http://127.0.0.1:$(PORT) - end with Ctrl-C"
@@ -57,6 +69,6 @@ lint: $(READY)  ## check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-clean:  ## remove what was made: _build, results, book/executed (not .venv, not data/fetched)
+clean:  ## remove what was made: _build, results, book/executed (not .venv*, not data/fetched)
 	@echo "Removing _build, results and book/executed. Kept: $(VENV), data/fetched, benchmarks/results"
 	@rm -rf _build results book/executed
