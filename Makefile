@@ -51,6 +51,8 @@ $(PEERS)/.installed: pyproject.toml
 	@$(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	@$(PEERS)/bin/python -m pip install -qq --disable-pip-version-check $(TORCH) $(PEER_PACKAGES) pytest pytest-timeout pyarrow rich
+	@# nnsight brings a torchvision for another build of torch, which breaks imports and which nothing here uses
+	@$(PEERS)/bin/python -m pip uninstall -qq --yes torchvision
 	@touch $@
 
 interop: $(PEERS)/.installed  ## load our SAEs in SAELens itself, and SAELens' in ours

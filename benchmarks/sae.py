@@ -2,8 +2,7 @@
 
 ``python -m benchmarks.sae`` runs on the CPU: speed as vectors per CPU-second, held-out FVU, dead share, and recovery of
 planted directions, each method with its best learning rate of the same grid, median of three seeds. Peers take part
-when an environment with them is named: ``--peers PYTHON`` (``pip install eai-sparsify dictionary-learning sae-lens``
-there).
+when there is an environment with them: the one that ``make interop`` makes, or ``--peers PYTHON``.
 
 ``python -m benchmarks.sae --device cuda`` trains 18 layers of 1,152 -> 4,608 at once against the published loop and
 times the parts of a step beside their bounds; ``--tune`` first times launch configurations of the kernels.
@@ -17,13 +16,15 @@ import torch
 
 from benchmarks.common import print_rows, write_results
 
+PEERS = ".venv-peers/bin/python"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tune", action="store_true", help="GPU: time launch configurations first")
     parser.add_argument("--rows", type=int, default=200_000, help="GPU: vectors a layer")
-    parser.add_argument("--peers", default="", help="CPU: Python of an environment with the peers")
+    parser.add_argument("--peers", default=PEERS, help=f"CPU: Python of an environment with the peers ({PEERS})")
     parser.add_argument("--steps", type=int, default=300, help="CPU: steps of every training")
     parser.add_argument("--seeds", type=int, default=3, help="CPU")
     args = parser.parse_args()

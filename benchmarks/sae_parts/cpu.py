@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.common import Row
 
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 2e-2)
 HERE, PEERS = ("ours", "naive"), ("sparsify", "dictionary-learning", "sae-lens")
 LIMIT = 900  # seconds for one training
 
@@ -43,13 +43,11 @@ def main(peers: str, *, steps: int, n_seeds: int, workers: int = 2) -> list[Row]
     """All methods; a peer that cannot be run is named and left out."""
     found = {}
     with ThreadPoolExecutor(workers) as pool:
-        for method in HERE + (PEERS if peers else ()):
+        for method in HERE + PEERS:
             try:
                 found[method] = best_of_grid(pool, sys.executable if method in HERE else peers, method, steps, n_seeds)
-            except (RuntimeError, subprocess.TimeoutExpired) as e:
+            except (RuntimeError, OSError, subprocess.TimeoutExpired) as e:
                 print(f"{method}: not run ({e})", flush=True)
-    if not peers:
-        print("peers: not run; name their Python with --peers")
     ours, rows = found["ours"], []
     for method, other in found.items():
         name = f"{method}, lr {other['lr']:g} of {RATES}"
