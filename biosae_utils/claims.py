@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,6 +44,18 @@ class Claim(BaseModel):
 def verdict(holds: bool) -> Verdict:
     """Name of the outcome of a tested rule."""
     return "supported" if holds else "not_supported"
+
+
+CONTROLS = {
+    "random-weights": "Control with random weights",
+    "shuffled-genes": "Control with shuffled genes",
+}
+"""How claims of a model that is itself a control begin. They are comparisons for others, and count as no finding."""
+
+
+def of_control(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim was made on a page of a control."""
+    return claim["title"].startswith(tuple(CONTROLS.values()))
 
 
 def span(values: Iterable[float], spec: str) -> str:

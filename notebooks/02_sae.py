@@ -530,7 +530,7 @@ pd.DataFrame(
 recovered = fidelity[fidelity.sae == "sae"].set_index("where").recovered
 takeaways = [
     f"With {p.k} of {p.expansion * foundation.info.d_model} latents active, the SAEs explain {span(first_seed.explained, '.1%')} of the "
-    f"variance of held-out cells, depending on the layer; PCA with as many coefficients explains {span(first_seed.pca_equal_k, '.1%')}.",
+    f"variance of held-out cells{', depending on the layer' * (len(use) > 1)}; PCA with as many coefficients explains {span(first_seed.pca_equal_k, '.1%')}.",
     f"On vectors that they were trained on they explain "
     f"{(first_seed.explained_training - first_seed.explained).max():+.2%} more at most, which is what memorising gains.",
     f"{first_seed.dead.max():.1%} of latents at most never fire on {int(first_seed.n_heldout.iloc[0]):,} held-out vectors.",

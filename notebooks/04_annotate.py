@@ -138,13 +138,14 @@ page.save(all_shares, "rules")
 # (blue) and everything that should *not* be annotated.
 
 # %% tags=["hide-input"]
-colours = {shares.LATENTS: REAL, shares.PERMUTED: CONTROL, shares.MATCHED: "#B0B0B0", shares.RANDOM_WEIGHTS: OKABE_ITO[5], "latents, sampled genes": OKABE_ITO[4], "raw coordinates": OKABE_ITO[1], "principal axes": OKABE_ITO[2], "random directions": OKABE_ITO[3]}  # fmt: skip
+colours = {shares.LATENTS: REAL, shares.PERMUTED: CONTROL, shares.MATCHED: "#B0B0B0", shares.RANDOM_WEIGHTS: OKABE_ITO[6], "latents, sampled genes": OKABE_ITO[4], "raw coordinates": OKABE_ITO[1], "principal axes": OKABE_ITO[2], "random directions": OKABE_ITO[3]}  # fmt: skip
 fig = rules_figure(all_shares, {r.name: r.label for r in rules.RULES}, colours)
 page.figure(
     fig,
     name="rules",
     alt="Bars: share of annotated lists under each rule, for latents and controls. "
-    + "; ".join(f"{n}: latents {h['real']:.1f} %, permuted labels {h['null']:.1f} %" for n, h in headline.items()),
+    + "; ".join(f"{n}: latents {h['real']:.1f} %, permuted labels {h['null']:.1f} %" for n, h in headline.items())
+    + "".join(f"; {r.source} under {r.rule} {100 * r.share:.1f} %" for r in all_shares.itertuples() if r.source in untrained and r.rule in headline),
     caption="How to read it: a rule is worth something where blue stands above all others. Where grey is as tall as blue, the rule "
     "annotates anything. Red dashes: the same source after its lists swapped genes among themselves, so that every gene is listed as "
     "often; only what rises above its own dash says that genes are listed together for a reason. Lines: for latents and directions a 95 % Wilson interval over lists, for the two nulls 2.5 to 97.5 % of the draws.",

@@ -34,32 +34,35 @@ page = Page.open("15_scorecard", globals())
 p = page.params
 
 # %% tags=["hide-input"]
-from IPython.display import Markdown
+import pandas as pd
 
 from biosae_utils.book import scorecard
+from biosae_utils.book.claims_table import VERDICTS
 from biosae_utils.book.status import collect_claims
+from biosae_utils.claims import of_control
 from biosae_utils.errors import BiosaeError
 
 claims = collect_claims(p.run, results=p.results, write=False)
 if not claims:
     raise BiosaeError("No page of this run has made a claim yet", where=p.run, do="run the other phases first")
-count = scorecard.tally(claims)
-pages_with_claims = len({(c["phase"], c["model"], c["layer"]) for c in claims})
-Markdown(
-    f"""
-| | |
-|---|---|
-| Claims | {len(claims)} on {pages_with_claims} pages |
-| Supported | {count["supported"]} |
-| Not supported | {count["not_supported"]} |
-| Not tested | {count["not_tested"]} |
-| Hash of the configuration (thresholds) | {f"`{p.rules_hash}`" if p.rules_hash else "not run from a configuration"} |
-| Hash of the claims' wording and rules | `{scorecard.wording(claims)}` |
-"""
+own = [c for c in claims if not of_control(c)]
+count = scorecard.tally(own)
+facts = {
+    "claims": len(own),
+    "pages that make them": len({(c["phase"], c["model"], c["layer"]) for c in own}),
+    **{VERDICTS[verdict]: n for verdict, n in count.items()},
+    "claims on pages of controls, not counted above": len(claims) - len(own),
+    "hash of the configuration (thresholds)": p.rules_hash or "not run from a configuration",
+    "hash of the claims' wording and rules": scorecard.wording(claims),
+}
+page.table(
+    pd.DataFrame({"what": facts.keys(), "value": [str(v) for v in facts.values()]}),
+    name="facts",
+    caption="The run in numbers.",
 )
 
 # %% tags=["hide-input"]
-tally = scorecard.by_phase(claims)
+tally = scorecard.by_phase(own)
 page.save(tally, "tally")
 page.table(tally, name="tally", caption="Verdicts by phase.")
 
@@ -70,7 +73,7 @@ page.table(tally, name="tally", caption="Verdicts by phase.")
 # it, is there; it does not say that it is large. Look at the lengths of the lines.
 
 # %% tags=["hide-input"]
-table = scorecard.scaled(claims)
+table = scorecard.scaled(own)
 page.save(table, "scaled")
 for group, name, axis, how in (
     ("share", "forest-shares", "percent", "All claims whose value is a share."),
@@ -118,11 +121,11 @@ page.table(
 # ```
 
 # %% tags=["takeaways"]
-lost = [c for c in claims if c["verdict"] == "not_supported"]
+lost = [c for c in own if c["verdict"] == "not_supported"]
 names = list(dict.fromkeys(c["title"] for c in lost))
 page.close(
     takeaways=[
-        f"{count['supported']} of {len(claims)} claims are supported, {count['not_supported']} are not, {count['not_tested']} were not tested.",
+        f"{count['supported']} of {len(own)} claims are supported, {count['not_supported']} are not, {count['not_tested']} were not tested.",
         "Not supported anywhere or in some layers: " + "; ".join(n[0].lower() + n[1:] for n in names[:8]) + (" …" if len(names) > 8 else "") + "."
         if names
         else "Every claim that was tested is supported: look twice at the controls.",

@@ -60,35 +60,37 @@ order = [name for name in labels if name in set(shares["rule"])]
 collections = list(dict.fromkeys(shares["sets"]))
 page.save(shares, "rules")
 page.save(stated, "published")
-gone = "; ".join(f"`{row['file']}` ({row['what']})" for row in made["problems"]) or "nothing"
 # %% [markdown]
 # ## What was read
 
 # %% tags=["hide-input"]
-Markdown(
-    f"""
-| | |
-|---|---|
-| Source | {made["source"]} |
-| Revision | {made["revision"]}; content fingerprint `{made["content"]}` over {made["files_read"]} files |
-| Layers read | {len(made["layers_read"])} of {made["n_layers"]} |
-| Alive features | {made["features_alive"]:,}, naming {made["genes"]:,} genes |
-| … with their whole gene list | {made["features_listed"]:,} |
-| Missing or unreadable | {gone} |
-| Gene sets | {", ".join(f"`{k}` (sha256 {v[:12]})" for k, v in made["genesets"].items())} |
-| Draws | {made["permutations"]} of permuted labels, {made["matched"]} of frequency-matched lists, seed {made["seed"]} |
-| Code | {made["code_version"]}, {made["date"]} |
-| Command | `{made["command"]}` |
-
-KEGG, STRING and TRRUST take no part: they are not shipped (KEGG may not be), so “any edge counts as annotation”, a part of
-the published rule, was **not run** here.
-
-**A limit of the source.** The atlas keeps the whole list of twenty genes only for features that its own rule called annotated. Of
-the others it shows the first five genes. Both are analysed, apart: *whole lists* are long enough to be tested well, but they
-are **chosen by the outcome**, so they flatter the real features and speak of no rate in the layer; *first five genes* are there
-for every alive feature, chosen by nobody, but short.
-"""
+facts = {
+    "source": made["source"],
+    "revision": made["revision"],
+    "content": f"fingerprint {made['content']} over {made['files_read']} files",
+    "layers read": f"{len(made['layers_read'])} of {made['n_layers']}",
+    "alive features": f"{made['features_alive']:,}, naming {made['genes']:,} genes",
+    "… with their whole gene list": f"{made['features_listed']:,}",
+    "missing or unreadable": "; ".join(f"{row['file']} ({row['what']})" for row in made["problems"]) or "nothing",
+    "gene sets": ", ".join(f"{name} (sha256 {digest[:12]})" for name, digest in made["genesets"].items()),
+    "draws": f"{made['permutations']} of permuted labels, {made['matched']} of frequency-matched lists, seed {made['seed']}",
+    "code": f"{made['code_version']}, {made['date']}",
+    "command": made["command"],
+}
+page.table(
+    pd.DataFrame({"what": facts.keys(), "value": [str(v) for v in facts.values()]}),
+    name="source",
+    caption="What was read, by what, and how to read it again.",
 )
+
+# %% [markdown]
+# KEGG, STRING and TRRUST take no part: they are not shipped (KEGG may not be), so “any edge counts as annotation”, a part of
+# the published rule, was **not run** here.
+#
+# **A limit of the source.** The atlas keeps the whole list of twenty genes only for features that its own rule called annotated. Of
+# the others it shows the first five genes. Both are analysed, apart: *whole lists* are long enough to be tested well, but they
+# are **chosen by the outcome**, so they flatter the real features and speak of no rate in the layer; *first five genes* are there
+# for every alive feature, chosen by nobody, but short.
 
 # %% [markdown]
 # ## One set of lists, several rules

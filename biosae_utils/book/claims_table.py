@@ -6,6 +6,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from biosae_utils.claims import of_control
+
 VERDICTS = {"supported": "supported", "not_supported": "not supported", "not_tested": "not tested"}
 
 
@@ -77,6 +79,8 @@ def claims_html(claims: Sequence[dict[str, Any]], *, where: bool = False, captio
 def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     """One row per phase: how many claims held, did not, were not tested; and its first claim with value and control.
 
+    Claims of models that are controls are left out.
+
     Parameters
     ----------
     claims : sequence of dict
@@ -85,7 +89,7 @@ def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> s
         Name of each phase in words.
     """
     rows = []
-    for phase, group in sorted(_grouped(claims, "phase").items()):
+    for phase, group in sorted(_grouped([c for c in claims if not of_control(c)], "phase").items()):
         counts = [sum(c["verdict"] == verdict for c in group) for verdict in VERDICTS]
         chips = " ".join(
             f'<span class="biosae-verdict {verdict}">{n} {word}</span>'

@@ -124,7 +124,7 @@ def rules_figure(shares: pd.DataFrame, labels: dict[str, str], colours: dict[str
             style = {"mode": "markers", "marker": dash, "showlegend": False, "hovertemplate": says}
             fig.add_scatter(x=x, y=100 * part["matched"], name=f"{source}: matched", offsetgroup=source, **style)
     fig.update_yaxes(title="lists with at least one term, %", range=[0, 102])
-    fig.update_layout(barmode="group", scattermode="group", legend={"y": 1.05})
+    fig.update_layout(barmode="group", scattermode="group", legend={"y": 1.05}, height=560)
     return fig
 
 

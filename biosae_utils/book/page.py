@@ -23,14 +23,13 @@ from biosae_utils import store
 from biosae_utils.book import figures, manifest
 from biosae_utils.book.dag import reads
 from biosae_utils.book.paths import phase_dir
+from biosae_utils.claims import CONTROLS, Claim
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import PHASES, PageParams, checked, scope
 
 if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
-
-    from biosae_utils.claims import Claim
 
 IPYTHON_NAMES = {"In", "Out", "exit", "quit", "get_ipython", "open"}
 STATE = ".state.json"
@@ -60,6 +59,7 @@ class Page:
         self.layer: int | None = getattr(params, "layer", None)
         self.dir = phase_dir(params.results, params.run, phase, self.model, self.layer)
         self.command = os.environ.get("BIOSAE_COMMAND") or default_command(phase, self.model, self.layer)
+        self._control = CONTROLS.get(getattr(params, "variant", "trained"), "")
         self._started = psutil.Process().create_time() if os.environ.get("BIOSAE_RUNNER") else time.time()
         self._claims: list[Claim] = []
         self._shown: list[str] = []
@@ -175,9 +175,9 @@ class Page:
 
     def claim(self, **fields: Any) -> Claim:
         """Record a claim; phase, model, layer and command are filled in. See `biosae_utils.claims.Claim`."""
-        from biosae_utils.claims import Claim
-
         plain = {k: _plain(v) for k, v in fields.items()}
+        if self._control and "title" in plain:
+            plain["title"] = f"{self._control}: {plain['title'][0].lower()}{plain['title'][1:]}"
         where = {"phase": self.phase, "model": self.model, "layer": self.layer, "command": self.command}
         claim = checked(Claim, {**where, **plain}, where=f"claim {fields.get('id')!r} of {self.phase}")
         if claim.id in {c.id for c in self._claims}:
@@ -195,6 +195,9 @@ class Page:
         """
         if not takeaways or isinstance(takeaways, str):
             raise BiosaeError("A page needs key takeaways: a list of sentences", where=self.phase)
+        if self._control:
+            note = "what this page shows is owed to input, shape and method: no finding, but what one must beat"
+            takeaways = [f"**{self._control}**: {note}.", *takeaways]
         claims = [c.model_dump(mode="json") for c in self._claims]
         store.write_json(self.dir / "claims.json", claims)
         params = self.params.model_dump(mode="json")

@@ -11,6 +11,7 @@ import pytest
 
 from biosae_utils.book import figures, manifest
 from biosae_utils.book.page import Page
+from biosae_utils.claims import of_control
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import read_json, read_table
 
@@ -149,3 +150,12 @@ def test_bundles_are_plain_json():
     assert table["data"] == [[1.235, 1, "A, B", True], [None, 2, None, False], ["∞", 3, "C", True]]
     assert [c["numeric"] for c in table["columns"]] == [True, True, False, False]
     assert figures.table_bundle(df, name="t", caption="A table", max_rows=2)[figures.TABLE_MIME]["n_rows"] == 3
+
+
+def test_pages_of_a_control_say_so_and_their_claims_are_told_apart(tmp_path):
+    page = Page.open("02_sae", {"results": str(tmp_path), "run": "t", "model": "m", "variant": "random-weights"})
+    finish(page)
+    (claim,) = json.loads((page.dir / "claims.json").read_text())
+    assert claim["title"] == "Control with random weights: latents are annotated more often than permuted ones"
+    assert read_json(page.dir / "manifest.json")["takeaways"][0].startswith("**Control with random weights**")
+    assert of_control(claim) and not of_control(claim | {"title": CLAIM["title"]})

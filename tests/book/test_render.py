@@ -69,6 +69,7 @@ def test_summary_counts_pages_and_spans_values():
 
 def test_overview_counts_verdicts_by_phase():
     claims = [claim(), claim(layer=2, value=0.4, verdict="not_supported"), claim(phase="00_data", title="Cells differ")]
+    claims.append(claim(title="Control with random weights: all is well", value=0.9))  # counts as no finding
     text = overview_html(claims, {"00_data": "Cells"})
     assert text.index(">Cells<") < text.index(">04_annotate<") and text.count("<tr>") == 3
     assert "1 supported" in text and "1 not supported" in text and "25 to 40 %; control 1 %" in text
