@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,17 +56,3 @@ CONTROLS = {
 def of_control(claim: Mapping[str, Any]) -> bool:
     """Whether a claim was made on a page of a control."""
     return claim["title"].startswith(tuple(CONTROLS.values()))
-
-
-def span(values: Iterable[float], spec: str) -> str:
-    """Smallest to largest of some values in words, or the one number that they round to.
-
-    Parameters
-    ----------
-    values : iterable of float
-    spec : str
-        Format of a number, for instance ``.1%``.
-    """
-    values = list(values)
-    low, high = format(min(values), spec), format(max(values), spec)
-    return low if low == high else f"{low} to {high}"

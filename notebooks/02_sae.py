@@ -57,16 +57,17 @@ import plotly.graph_objects as go
 
 from biosae_utils import store
 from biosae_utils.analysis import flow, geometry
+from biosae_utils.book.claims_table import span
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.book.page import Page
 from biosae_utils.cells.data import open_cells
-from biosae_utils.claims import span, verdict
+from biosae_utils.claims import verdict
 from biosae_utils.models.base import batches
 from biosae_utils.models.registry import load_model, pick_device
 from biosae_utils.sae import formats, metrics, train
 from biosae_utils.sae.extract import stream_codes
 from biosae_utils.sae.positions import Positions, tokenise
-from biosae_utils.sae.sweep import rates_around
+from biosae_utils.sae.sweep import rates_around, sweep
 
 page = Page.open("02_sae", globals())
 p = page.params
@@ -121,7 +122,7 @@ middle = use[len(use) // 2]
 chosen = config.peak_lr(foundation.info.d_model)
 short = max(10, p.steps // 3)
 frozen = {i: r[0] for i, r in train.train_layers(sample, replace(config, freeze_decoder=True), device=on).items()}
-tried = train.sweep(
+tried = sweep(
     sample[middle], heldout[middle], [replace(config, lr=rate, steps=short) for rate in rates_around(chosen)], device=on
 ).sort_values("lr")
 
@@ -529,8 +530,8 @@ pd.DataFrame(
 # %% tags=["takeaways"]
 recovered = fidelity[fidelity.sae == "sae"].set_index("where").recovered
 takeaways = [
-    f"With {p.k} of {p.expansion * foundation.info.d_model} latents active, the SAEs explain {span(first_seed.explained, '.1%')} of the "
-    f"variance of held-out cells{', depending on the layer' * (len(use) > 1)}; PCA with as many coefficients explains {span(first_seed.pca_equal_k, '.1%')}.",
+    f"With {p.k} of {p.expansion * foundation.info.d_model} latents active, the SAEs explain {span(first_seed.explained, 'share')} of the "
+    f"variance of held-out cells{', depending on the layer' * (len(use) > 1)}; PCA with as many coefficients explains {span(first_seed.pca_equal_k, 'share')}.",
     f"On vectors that they were trained on they explain "
     f"{(first_seed.explained_training - first_seed.explained).max():+.2%} more at most, which is what memorising gains.",
     f"{first_seed.dead.max():.1%} of latents at most never fire on {int(first_seed.n_heldout.iloc[0]):,} held-out vectors.",
@@ -540,7 +541,7 @@ for edited, part in recovered.groupby(level=0, sort=False):
         edited
     ]
     takeaways.append(
-        f"Spliced into the model {text}, they recover {span(part, '.0%')} of the masked-gene loss."
+        f"Spliced into the model {text}, they recover {span(part, 'share')} of the masked-gene loss."
         if part.notna().all()
         else f"Spliced into the model {text}, they cannot be judged: a mean vector everywhere costs this model nothing."
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from biosae_utils.claims import Claim, span, verdict
+from biosae_utils.claims import Claim, verdict
 
 COMMON = dict(
     id="annotated_share",
@@ -25,8 +25,3 @@ def test_what_was_not_tested_has_no_number():
     assert Claim(**COMMON, verdict="not_tested").value is None
     with pytest.raises(ValidationError, match="has no value"):
         Claim(**COMMON, value=0.3, verdict="not_tested")
-
-
-def test_a_range_is_one_number_where_both_ends_round_to_it():
-    assert span([0.634, 0.921, 0.7], ".1%") == "63.4% to 92.1%"
-    assert span([0.63401, 0.63399], ".1%") == span([0.634], ".1%") == "63.4%"

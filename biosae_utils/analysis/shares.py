@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy import stats
 
 from biosae_utils.analysis.catalogue import jackknife
 from biosae_utils.analysis.enrich import make_lists, score_all
@@ -150,11 +151,10 @@ def leave_out_shares(
     return pd.DataFrame(out, columns=[r.name for r in rules])
 
 
-def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(hits: int, n: int) -> tuple[float, float]:
     """95 % Wilson interval of a share."""
-    p, z2 = hits / n, z * z
-    centre, half = p + z2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return float((centre - half) / (1 + z2 / n)), float((centre + half) / (1 + z2 / n))
+    low, high = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def headline(shares: pd.DataFrame, over_cells: pd.DataFrame, rule: str) -> dict[str, float]:

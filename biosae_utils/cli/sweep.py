@@ -58,7 +58,6 @@ def sweep(
     from biosae_utils.models.loading import pick_device
     from biosae_utils.runconfig import RunConfig
     from biosae_utils.sae import sweep as search
-    from biosae_utils.sae.train import sweep as train_all
 
     if target is not None and target.suffix not in (".parquet", ".csv"):
         raise BiosaeError(
@@ -77,7 +76,7 @@ def sweep(
         f"{len(heldout):,} of held-out cells; k = {base.k}, {base.expansion * d_in:,} latents, {base.kind}.",
         markup=False,
     )
-    table = train_all(sample, heldout, configs, device=on)
+    table = search.sweep(sample, heldout, configs, device=on)
     choice = search.choose(table, d_in)
     table["verdict"] = search.remarks(table, d_in)
     out.print(trials(table), soft_wrap=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.store import write_table
+from biosae_utils.store import read_table, write_table
 
 SCALAR_CODES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 
@@ -98,12 +98,10 @@ def cache_folder() -> Path:
 
 def _read_cached(path: Path) -> dict | None:
     """What an earlier load kept; None where there is nothing whole."""
-    from pyarrow import ArrowException, parquet
-
     try:
-        table = parquet.read_table(path)
-        return dict(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
-    except (OSError, KeyError, ArrowException):
+        table = read_table(path)
+        return dict(zip(table["key"].tolist(), table["value"].tolist(), strict=True))
+    except (BiosaeError, KeyError):
         return None
 
 

@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
@@ -21,6 +20,7 @@ from biosae_utils.models.base import Batch, Genes, ModelInfo, Tokens
 from biosae_utils.models.blocks import BlockModel
 from biosae_utils.models.encoding import cell_rng, collapse, frame, ranks_to_bins
 from biosae_utils.models.loading import check_weights, freeze, read_settings, read_weights, seeded_init, some
+from biosae_utils.models.scgpt_net import ScGPTNet
 from biosae_utils.store import sha256
 
 WEIGHTS = ("best_model.pt", "model.safetensors")
@@ -41,103 +41,7 @@ UNNEEDED = (
     "sim.",
     "creterion_cce.",
 )
-MAX_VALUE = 512
-BATCH_NORM_EPS = 6.1e-5  # of checkpoints that normalise the sum of both embeddings (keys bn.*), as in their own code
 TIES = ("middle", "spread")
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention with the parameter names of ``nn.MultiheadAttention``."""
-
-    def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.n_heads, self.dropout = n_heads, dropout
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * d_model, d_model))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * d_model))
-        self.out_proj = nn.Linear(d_model, d_model)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
-
-
-class Block(nn.Module):
-    """A post-norm transformer block with the parameter names of ``nn.TransformerEncoderLayer``."""
-
-    def __init__(self, d_model: int, n_heads: int, d_hid: int, dropout: float) -> None:
-        super().__init__()
-        self.self_attn = Attention(d_model, n_heads, dropout)
-        self.linear1, self.linear2 = nn.Linear(d_model, d_hid), nn.Linear(d_hid, d_model)
-        self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
-        x = self.norm1(x + self.dropout(self.self_attn(x, attend)))
-        return self.norm2(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
-
-
-class GeneEncoder(nn.Module):
-    """Normalised gene embedding."""
-
-    def __init__(self, n_vocab: int, d_model: int, pad_id: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(n_vocab, d_model, padding_idx=pad_id)
-        self.enc_norm = nn.LayerNorm(d_model)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        return self.enc_norm(self.embedding(ids))
-
-
-class ValueEncoder(nn.Module):
-    """Two-layer embedding of one binned value."""
-
-    def __init__(self, d_model: int, dropout: float) -> None:
-        super().__init__()
-        self.linear1, self.linear2 = nn.Linear(1, d_model), nn.Linear(d_model, d_model)
-        self.norm = nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, values: Tensor) -> Tensor:
-        x = values.unsqueeze(-1).clamp(max=MAX_VALUE).to(self.linear1.weight.dtype)
-        return self.dropout(self.norm(self.linear2(F.relu(self.linear1(x)))))
-
-
-class ScGPTNet(nn.Module):
-    """The parts of scGPT that a cell passes through, under their official names."""
-
-    def __init__(
-        self,
-        n_vocab: int,
-        d_model: int,
-        n_heads: int,
-        d_hid: int,
-        n_layers: int,
-        pad_id: int,
-        dropout: float,
-        batch_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        self.encoder = GeneEncoder(n_vocab, d_model, pad_id)
-        self.value_encoder = ValueEncoder(d_model, dropout)
-        self.bn = nn.BatchNorm1d(d_model, eps=BATCH_NORM_EPS) if batch_norm else None
-        self.transformer_encoder = nn.Module()
-        self.transformer_encoder.layers = nn.ModuleList(
-            [Block(d_model, n_heads, d_hid, dropout) for _ in range(n_layers)]
-        )
-        self.decoder = nn.Module()
-        self.decoder.fc = nn.Sequential(
-            nn.Linear(d_model, d_model),
-            nn.LeakyReLU(),
-            nn.Linear(d_model, d_model),
-            nn.LeakyReLU(),
-            nn.Linear(d_model, 1),
-        )
 
 
 class ScGPT(BlockModel):

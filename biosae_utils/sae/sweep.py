@@ -1,4 +1,4 @@
-"""Choosing a learning rate and a length: what to try, and what the outcome of `train.sweep` says.
+"""Choosing a learning rate and a length: what to try, the trainings, and what their outcome says.
 
 One rule, fixed before anything is trained: two held-out FVUs less than 2 % apart are the same (`NOISE`). Of the rows
 that are the same as the best, the default learning rate is taken before others, then the shorter training.
@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.trainer import TrainConfig, default_lr
+from biosae_utils.sae.train import Job, Sample, side_by_side, train_one
+from biosae_utils.sae.trainer import Diverged, TrainConfig, TrainResult, default_lr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +95,55 @@ def grid(config: TrainConfig, d_in: int, rates: Sequence[float] = (), steps: Seq
     ]
 
 
+# ---- trying it ------------------------------------------------------------------------------------------------------
+
+
+def sweep(
+    sample: Sample,
+    heldout: Sample,
+    configs: Sequence[TrainConfig],
+    *,
+    device: torch.device | str = "cpu",
+) -> pd.DataFrame:
+    """Train once with each config and judge by held-out FVU: the evidence behind a learning rate or a length.
+
+    Parameters
+    ----------
+    sample, heldout : array (n, d_in)
+        Of different cells.
+    configs : sequence of TrainConfig
+
+    Returns
+    -------
+    DataFrame
+        lr, steps, batch_size, k, expansion, fvu, dead (share of latents that never fire on `heldout`), seconds; the
+        best first, those that diverged last and without numbers.
+    """
+    import pandas as pd
+
+    from biosae_utils.sae.metrics import evaluate
+
+    names = ("steps", "batch_size", "k", "expansion")
+    rows = []
+    jobs = [Job(sample, config, f"lr {config.peak_lr(sample.shape[1]):g}, {config.steps} steps") for config in configs]
+    for config, result in zip(configs, side_by_side(_if_it_converges, jobs, device), strict=True):
+        row = {"lr": config.peak_lr(sample.shape[1]), **{name: getattr(config, name) for name in names}}
+        row |= dict.fromkeys(("fvu", "dead", "seconds"), math.nan)
+        if result is not None:
+            quality = evaluate(result.sae, heldout)
+            row |= {"fvu": quality.fvu, "dead": quality.dead, "seconds": result.seconds}
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("fvu", ignore_index=True)
+
+
+def _if_it_converges(*args: Any, **kwargs: Any) -> TrainResult | None:
+    """`train_one`, or None: a rate that is too high is a finding of a sweep, not its end."""
+    try:
+        return train_one(*args, **kwargs)
+    except Diverged:
+        return None
+
+
 # ---- what it says --------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +213,7 @@ def choose(table: pd.DataFrame, d_in: int) -> Choice:
     Parameters
     ----------
     table : DataFrame
-        Columns lr, steps, fvu as from `train.sweep`; NaN where training diverged.
+        Columns lr, steps, fvu as from `sweep`; NaN where training diverged.
     d_in : int
         Width of the vectors.
 

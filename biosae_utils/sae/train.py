@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +18,7 @@ from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.loop import progress
 from biosae_utils.sae.ops import Ops
 from biosae_utils.sae.stacked import StackedTrainer
-from biosae_utils.sae.trainer import Diverged, SAETrainer, TrainConfig, TrainResult, input_moments
-
-if TYPE_CHECKING:
-    import pandas as pd
+from biosae_utils.sae.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
 
 __all__ = [
     "Job",
@@ -30,7 +27,7 @@ __all__ = [
     "TrainResult",
     "input_moments",
     "shuffled_batches",
-    "sweep",
+    "side_by_side",
     "train_layers",
     "train_many",
     "train_one",
@@ -119,10 +116,10 @@ def train_many(jobs: Sequence[Job], *, device: torch.device | str = "cpu") -> li
     On a CPU each has one thread to itself and as many run at once as torch has threads: small matrices gain more from
     that than from two threads on each of them. Results do not depend on how many run side by side.
     """
-    return _side_by_side(train_one, jobs, device)
+    return side_by_side(train_one, jobs, device)
 
 
-def _side_by_side(
+def side_by_side(
     train: Callable[..., TrainResult | None], jobs: Sequence[Job], device: torch.device | str
 ) -> list[Any]:
     """What `train`, called as `train_one`, makes of each job."""
@@ -141,52 +138,6 @@ def _side_by_side(
             return list(pool.map(one, jobs))
     finally:
         torch.set_num_threads(threads)
-
-
-def sweep(
-    sample: Sample,
-    heldout: Sample,
-    configs: Sequence[TrainConfig],
-    *,
-    device: torch.device | str = "cpu",
-) -> pd.DataFrame:
-    """Train once with each config and judge by held-out FVU: the evidence behind a learning rate or a length.
-
-    Parameters
-    ----------
-    sample, heldout : array (n, d_in)
-        Of different cells.
-    configs : sequence of TrainConfig
-
-    Returns
-    -------
-    DataFrame
-        lr, steps, batch_size, k, expansion, fvu, dead (share of latents that never fire on `heldout`), seconds; the
-        best first, those that diverged last and without numbers.
-    """
-    import pandas as pd
-
-    from biosae_utils.sae.metrics import evaluate
-
-    names = ("steps", "batch_size", "k", "expansion")
-    rows = []
-    jobs = [Job(sample, config, f"lr {config.peak_lr(sample.shape[1]):g}, {config.steps} steps") for config in configs]
-    for config, result in zip(configs, _side_by_side(_if_it_converges, jobs, device), strict=True):
-        row = {"lr": config.peak_lr(sample.shape[1]), **{name: getattr(config, name) for name in names}}
-        row |= dict.fromkeys(("fvu", "dead", "seconds"), math.nan)
-        if result is not None:
-            quality = evaluate(result.sae, heldout)
-            row |= {"fvu": quality.fvu, "dead": quality.dead, "seconds": result.seconds}
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values("fvu", ignore_index=True)
-
-
-def _if_it_converges(*args: Any, **kwargs: Any) -> TrainResult | None:
-    """`train_one`, or None: a rate that is too high is a finding of a sweep, not its end."""
-    try:
-        return train_one(*args, **kwargs)
-    except Diverged:
-        return None
 
 
 def train_layers(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import BertConfig, BertForMaskedLM
 
-from biosae_utils.models.scgpt import ScGPTNet
+from biosae_utils.models.scgpt_net import ScGPTNet
 
 N_GENES = 30
 SPECIALS = {"v2": ["<pad>", "<mask>", "<cls>", "<eos>"], "v1": ["<pad>", "<mask>"]}

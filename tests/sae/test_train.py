@@ -9,12 +9,12 @@ import torch
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.metrics import evaluate
+from biosae_utils.sae.sweep import sweep
 from biosae_utils.sae.train import (
     SAETrainer,
     TrainConfig,
     input_moments,
     shuffled_batches,
-    sweep,
     train_layers,
     train_one,
 )
