@@ -25,12 +25,12 @@ from biosae_utils.models.base import FoundationModel, ModelInfo, Tokens
 from biosae_utils.models.geneformer import GeneDictionaries, Geneformer, random_bert
 from biosae_utils.models.loading import freeze, pick_device, pick_dtype
 from biosae_utils.models.scgpt import ScGPT
+from biosae_utils.sae.batching import Budget, device_report, map_batches
 from biosae_utils.sae.extract import sample_activations, stream_codes
-from biosae_utils.sae.loop import Budget, device_report, map_batches
 from biosae_utils.sae.positions import Layout
 from biosae_utils.sae.sparse_ops import cpu_has_amx
 from biosae_utils.sae.topk import TopKSAE
-from biosae_utils.sae.train import TrainConfig, train_stacked
+from biosae_utils.sae.training.run import TrainConfig, train_stacked
 
 # V2-316M as in its config.json
 SHAPE = {

@@ -17,9 +17,9 @@ import torch
 from benchmarks.common import Row, print_rows, write_results
 from biosae_utils.models.loading import pick_device
 from biosae_utils.sae.metrics import evaluate
-from biosae_utils.sae.sweep import sweep
-from biosae_utils.sae.train import TrainConfig, train_stacked
-from biosae_utils.sae.trainer import default_lr
+from biosae_utils.sae.training.run import TrainConfig, train_stacked
+from biosae_utils.sae.training.sweep import sweep
+from biosae_utils.sae.training.trainer import default_lr
 
 FACTORS = (1 / 9, 1 / 3, 1 / 1.5, 1, 1.5, 3)
 

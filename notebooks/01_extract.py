@@ -48,9 +48,9 @@ from biosae_utils.book.page import Page
 from biosae_utils.cells.data import open_cells
 from biosae_utils.models.registry import load_model, pick_device
 from biosae_utils.models.variants import shuffle_genes
-from biosae_utils.sae.checks import layer_checks, masked_loss
+from biosae_utils.sae.batching import device_report
 from biosae_utils.sae.extract import sample_activations
-from biosae_utils.sae.loop import device_report
+from biosae_utils.sae.extraction_checks import layer_checks, masked_loss
 from biosae_utils.sae.positions import Positions, sample_rows, tokenise
 from biosae_utils.store import read_table
 

@@ -56,7 +56,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from biosae_utils import store
-from biosae_utils.analysis import flow, geometry
+from biosae_utils.analysis import geometry, matching
 from biosae_utils.book.claims_table import span
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.book.page import Page
@@ -64,10 +64,11 @@ from biosae_utils.cells.data import open_cells
 from biosae_utils.claims import verdict
 from biosae_utils.models.base import batches
 from biosae_utils.models.registry import load_model, pick_device
-from biosae_utils.sae import formats, metrics, train
+from biosae_utils.sae import formats, metrics
 from biosae_utils.sae.extract import stream_codes
 from biosae_utils.sae.positions import Positions, tokenise
-from biosae_utils.sae.sweep import rates_around, sweep
+from biosae_utils.sae.training import run as train
+from biosae_utils.sae.training.sweep import rates_around, sweep
 
 page = Page.open("02_sae", globals())
 p = page.params
@@ -368,7 +369,7 @@ for layer in use:
     ]
     for kind_of, directions in (("seeds", learned), ("random", random)):
         for a, b in combinations(range(len(directions)), 2):
-            match = flow.match_one_to_one(flow.decoder_similarity(directions[a], directions[b]))
+            match = matching.match_one_to_one(matching.decoder_similarity(directions[a], directions[b]))
             pairs.append(
                 pd.DataFrame(
                     {"layer": layer, "kind": kind_of, "first": a, "second": b, "latent": match.a, "cosine": match.score}

@@ -46,7 +46,17 @@ import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import Markdown, display
 
-from biosae_utils.analysis import baselines, catalogue, edges, enrich, labels, libraries, power, rules, shares
+from biosae_utils.analysis import (
+    annotation_rates,
+    annotation_rules,
+    annotation_sources,
+    baselines,
+    catalogue,
+    edges,
+    enrich,
+    label_scores,
+    power,
+)
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL, rules_figure
 from biosae_utils.claims import verdict
 from biosae_utils.store import read_json, read_table
@@ -60,7 +70,7 @@ firing, unseen = catalogue.firing_from_table(
 )
 chosen = read_json(page.input("03_catalogue", "manifest.json"))["params"]  # how the catalogue made its lists
 min_count, shrinkage = chosen["min_count"], chosen["shrinkage"]
-found = libraries.load(p.genesets, p.collections)
+found = annotation_sources.load(p.genesets, p.collections)
 
 # %% [markdown]
 # ## How it is measured
@@ -96,13 +106,13 @@ columns = np.flatnonzero((genes["n_positions"] >= min_count).to_numpy())
 universe, tokens = genes["symbol"].to_numpy()[columns], genes["token"].to_numpy()[columns]
 sets, network = found.sets.on_genes(universe), found.network(universe)
 
-lists = shares.lists_over(features, top, tokens)
+lists = annotation_rates.lists_over(features, top, tokens)
 without = without.assign(token=genes["token"].to_numpy()[without["gene_index"]])
-lists_without = [shares.lists_over(features, part, tokens) for _, part in without.groupby("block")]
+lists_without = [annotation_rates.lists_over(features, part, tokens) for _, part in without.groupby("block")]
 untrained = {}
 if p.control:
     read = {name: read_table(page.input("03_catalogue", f"{name}.parquet", model=p.control)) for name in ("features", "top_genes")}
-    untrained[shares.RANDOM_WEIGHTS] = shares.lists_over(read["features"], read["top_genes"].query("position <= @p.n_top"), tokens)
+    untrained[annotation_rates.RANDOM_WEIGHTS] = annotation_rates.lists_over(read["features"], read["top_genes"].query("position <= @p.n_top"), tokens)
 
 sample = np.load(page.input("01_extract", f"sample/layer_{p.layer:02d}.npy"), mmap_mode="r")
 sampled = np.load(page.input("01_extract", "positions/token.npy"), mmap_mode="r")[np.load(page.input("01_extract", "sample/rows.npy"))]
@@ -120,15 +130,15 @@ sampled_sets = found.sets.on_genes(genes["symbol"].to_numpy()[candidates])
 sizes = {"alpha": p.fdr, "min_size": p.min_size, "max_size": p.max_size}
 all_shares = pd.concat(
     [
-        shares.compare_rules(
-            {shares.LATENTS: lists, **untrained}, sets, n_permutations=p.n_permutations, n_matched=min(20, p.n_permutations), network=network, seed=p.seed, **sizes
+        annotation_rates.compare_rules(
+            {annotation_rates.LATENTS: lists, **untrained}, sets, n_permutations=p.n_permutations, n_matched=min(20, p.n_permutations), network=network, seed=p.seed, **sizes
         ),
-        shares.compare_rules(dense, sampled_sets, n_permutations=0, n_matched=3, seed=p.seed, **sizes),
+        annotation_rates.compare_rules(dense, sampled_sets, n_permutations=0, n_matched=3, seed=p.seed, **sizes),
     ],
     ignore_index=True,
 )  # fmt: skip
-over_cells = shares.leave_out_shares(lists_without, sets, **sizes)
-headline = {rule: shares.headline(all_shares, over_cells, rule) for rule in ("published", "feature", "layer")}
+over_cells = annotation_rates.leave_out_shares(lists_without, sets, **sizes)
+headline = {rule: annotation_rates.headline(all_shares, over_cells, rule) for rule in ("published", "feature", "layer")}
 page.save(all_shares, "rules")
 
 # %% [markdown]
@@ -138,8 +148,8 @@ page.save(all_shares, "rules")
 # (blue) and everything that should *not* be annotated.
 
 # %% tags=["hide-input"]
-colours = {shares.LATENTS: REAL, shares.PERMUTED: CONTROL, shares.MATCHED: "#B0B0B0", shares.RANDOM_WEIGHTS: OKABE_ITO[6], "latents, sampled genes": OKABE_ITO[4], "raw coordinates": OKABE_ITO[1], "principal axes": OKABE_ITO[2], "random directions": OKABE_ITO[3]}  # fmt: skip
-fig = rules_figure(all_shares, {r.name: r.label for r in rules.RULES}, colours)
+colours = {annotation_rates.LATENTS: REAL, annotation_rates.PERMUTED: CONTROL, annotation_rates.MATCHED: "#B0B0B0", annotation_rates.RANDOM_WEIGHTS: OKABE_ITO[6], "latents, sampled genes": OKABE_ITO[4], "raw coordinates": OKABE_ITO[1], "principal axes": OKABE_ITO[2], "random directions": OKABE_ITO[3]}  # fmt: skip
+fig = rules_figure(all_shares, {r.name: r.label for r in annotation_rules.RULES}, colours)
 page.figure(
     fig,
     name="rules",
@@ -190,8 +200,8 @@ display(
 
 # %% tags=["hide-input"]
 compared = pd.concat([
-    shares.coverage(dense, sampled_sets, all_shares, **sizes).assign(genes=len(candidates)),
-    *([shares.coverage(untrained, sets, all_shares, **sizes).assign(genes=len(columns))] if untrained else []),
+    annotation_rates.coverage(dense, sampled_sets, all_shares, **sizes).assign(genes=len(candidates)),
+    *([annotation_rates.coverage(untrained, sets, all_shares, **sizes).assign(genes=len(columns))] if untrained else []),
 ], ignore_index=True)  # fmt: skip
 page.save(compared, "directions")
 page.table(
@@ -226,8 +236,8 @@ rules_untrained = {
     "excess_beyond_random_weights": ("Latents rise further above their own frequency-matched lists than those of random weights do", "above own matched lists, points"),
 }  # fmt: skip
 if untrained:
-    mine = shares.coverage({shares.LATENTS: lists}, sets, all_shares, **sizes).set_index("source")
-    both = pd.concat([mine, compared.loc[[shares.RANDOM_WEIGHTS]]])
+    mine = annotation_rates.coverage({annotation_rates.LATENTS: lists}, sets, all_shares, **sizes).set_index("source")
+    both = pd.concat([mine, compared.loc[[annotation_rates.RANDOM_WEIGHTS]]])
 for name, (title, column) in rules_untrained.items() if p.variant == "trained" else ():
     about = {"id": name, "rule": "BH per list; supported if the lower end of a Wilson interval over latents exceeds the upper end of the control's"}
     if not untrained:
@@ -236,9 +246,9 @@ for name, (title, column) in rules_untrained.items() if p.variant == "trained" e
     shift = both["own matched lists, %"] if column == "annotated, %" else 0 * both["low"]  # the interval is of the distance
     low, high = both["low"] + shift, both["high"] + shift
     page.claim(
-        title=title, value=both.at[shares.LATENTS, column], unit="% of latents that fire" if column == "annotated, %" else "percentage points",
-        interval=(low[shares.LATENTS], high[shares.LATENTS]), control=both.at[shares.RANDOM_WEIGHTS, column],
-        control_kind=f"{p.control}, its own autoencoder", verdict=verdict(low[shares.LATENTS] > high[shares.RANDOM_WEIGHTS]), **about,
+        title=title, value=both.at[annotation_rates.LATENTS, column], unit="% of latents that fire" if column == "annotated, %" else "percentage points",
+        interval=(low[annotation_rates.LATENTS], high[annotation_rates.LATENTS]), control=both.at[annotation_rates.RANDOM_WEIGHTS, column],
+        control_kind=f"{p.control}, its own autoencoder", verdict=verdict(low[annotation_rates.LATENTS] > high[annotation_rates.RANDOM_WEIGHTS]), **about,
     )  # fmt: skip
 
 # %% [markdown]
@@ -254,7 +264,7 @@ for name, (title, column) in rules_untrained.items() if p.variant == "trained" e
 # chance. A label with a small q and an AUROC near 0.5 describes the list, not the latent.
 
 # %% tags=["hide-input"]
-problem, background = rules.make_problem(lists, sets, ("measured", True), p.min_size, p.max_size)
+problem, background = annotation_rules.make_problem(lists, sets, ("measured", True), p.min_size, p.max_size)
 every = enrich.score_all(problem, p_max=p.fdr)
 hits = every[every["q_feature"] <= p.fdr].reset_index(drop=True)
 described = pd.DataFrame()
@@ -265,7 +275,7 @@ if len(hits):
     leave_out = enrich.make_lists(
         top["latent"].to_numpy(), np.searchsorted(columns, top["gene_index"]), (len(features), len(columns))
     )
-    quality = labels.score_labels(on_background, problem.sets, alive[feature], term, leave_out=leave_out)
+    quality = label_scores.score_labels(on_background, problem.sets, alive[feature], term, leave_out=leave_out)
     described = hits.drop(columns=["feature", "term"]).assign(
         latent=alive[feature],
         collection=terms["collection"].to_numpy()[term],
@@ -331,7 +341,7 @@ def inside(f):
     return catalogue.GeneFiring(f.sums[columns], f.counts[columns], f.positions[columns])
 
 
-split = labels.split_scores(inside(firing), inside(unseen), sets, alpha=p.fdr, n_top=p.n_top, min_count=min_count, shrinkage=shrinkage, min_size=p.min_size, max_size=p.max_size, seed=p.seed)  # fmt: skip
+split = label_scores.split_scores(inside(firing), inside(unseen), sets, alpha=p.fdr, n_top=p.n_top, min_count=min_count, shrinkage=shrinkage, min_size=p.min_size, max_size=p.max_size, seed=p.seed)  # fmt: skip
 page.save(split, "split_labels")
 labelled = split[split["labelled"]].dropna(subset=["auroc", "control_auroc"])
 rule_auroc = "labelled latents (BH per latent on the choosing half); supported if the lower end of the bootstrap interval of the difference exceeds 0"
@@ -340,7 +350,7 @@ if len(labelled) < 5:
     page.claim(id="labels_predict", title="Labels were not scored: fewer than five latents are labelled on half of the genes", rule=rule_auroc, verdict="not_tested")  # fmt: skip
 else:
     auroc, auroc_control = labelled["auroc"].mean(), labelled["control_auroc"].mean()
-    low, high, difference_low = labels.bootstrap_difference(labelled, seed=p.seed)
+    low, high, difference_low = label_scores.bootstrap_difference(labelled, seed=p.seed)
     fig = go.Figure()
     for column, name, colour in (("control_auroc", "label of another latent", CONTROL), ("auroc", "own label", REAL)):
         count, grid = np.histogram(labelled[column], np.linspace(0, 1, 41))
@@ -382,7 +392,7 @@ if not len(coarse):  # other gene sets: the fifty largest terms
 if leaders:
     mean = firing.mean()[columns].tocsc()
     ranked = [
-        labels.prerank(mean[:, [i]].toarray().ravel(), coarse, seed=p.seed).head(10).assign(latent=i) for i in leaders
+        label_scores.prerank(mean[:, [i]].toarray().ravel(), coarse, seed=p.seed).head(10).assign(latent=i) for i in leaders
     ]
     first_genes = pd.concat(ranked)["leading"].str.split(", ").str[:12].str.join(", ")
     page.table(
@@ -419,7 +429,7 @@ rule_targets = "all (latent, factor) tests of the layer as one family; supported
 if found.trrust is None:
     page.claim(id="trrust_targets", title="TRRUST was not tested: its file is not fetched", rule=rule_targets, verdict="not_tested")  # fmt: skip
 else:
-    targets = shares.compare_rules({"latents": lists}, edges.trrust_sets(found.trrust).on_genes(universe), rules=rules.RULES[-1:], n_permutations=p.n_permutations, n_matched=1, seed=p.seed, **sizes).set_index("source")  # fmt: skip
+    targets = annotation_rates.compare_rules({"latents": lists}, edges.trrust_sets(found.trrust).on_genes(universe), rules=annotation_rules.RULES[-1:], n_permutations=p.n_permutations, n_matched=1, seed=p.seed, **sizes).set_index("source")  # fmt: skip
     real, null = targets.loc["latents"], targets.loc["permuted labels"]
     page.claim(
         id="trrust_targets", title="Latents list targets of one transcription factor more often than permuted labels do", value=100 * real["share"],
@@ -454,10 +464,10 @@ lines = [
     f"name {n_terms['latents, sampled genes']} different terms, as many random directions {n_terms['random directions']}.",
 ]
 if untrained:
-    share, alike = (both.loc[shares.RANDOM_WEIGHTS, name] for name in ("annotated, %", "own matched lists, %"))
+    share, alike = (both.loc[annotation_rates.RANDOM_WEIGHTS, name] for name in ("annotated, %", "own matched lists, %"))
     lines.append(
         f"With random weights, {share:.1f} % of the latents are annotated per latent, and {alike:.1f} % of lists with the same gene frequencies: "
-        f"{share - alike:+.1f} points, where the trained network's latents rise by {both.at[shares.LATENTS, 'above own matched lists, points']:+.1f}."
+        f"{share - alike:+.1f} points, where the trained network's latents rise by {both.at[annotation_rates.LATENTS, 'above own matched lists, points']:+.1f}."
     )
 if auroc is not None:
     lines.append(
@@ -467,7 +477,7 @@ if len(enough):
     lines.append(
         f"To be found layer-wide in four cases of five, a term must hold {', '.join(f'{n} of the genes listed (terms of {size})' for size, n in enough.items())}."
     )
-missing = [name for name, command in libraries.COMMANDS.items() if name in found.absent]
+missing = [name for name, command in annotation_sources.COMMANDS.items() if name in found.absent]
 if missing:
-    lines.append("Not fetched, so not tested: " + ", ".join(f"{m} (`{libraries.COMMANDS[m]}`)" for m in missing) + ".")
+    lines.append("Not fetched, so not tested: " + ", ".join(f"{m} (`{annotation_sources.COMMANDS[m]}`)" for m in missing) + ".")
 page.close(takeaways=lines)

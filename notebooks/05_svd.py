@@ -50,7 +50,7 @@ from IPython.display import Markdown, display
 from plotly.subplots import make_subplots
 
 from biosae_utils.analysis import geometry, nulls
-from biosae_utils.analysis.shares import wilson
+from biosae_utils.analysis.annotation_rates import wilson
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
 from biosae_utils.sae import formats, metrics

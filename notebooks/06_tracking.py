@@ -58,7 +58,7 @@ import pandas as pd
 import torch
 from plotly.subplots import make_subplots
 
-from biosae_utils.analysis import flow, geometry, nulls
+from biosae_utils.analysis import geometry, matching, nulls, tracking
 from biosae_utils.book.figures import CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
 from biosae_utils.errors import BiosaeError
@@ -80,7 +80,7 @@ def encoded(name: str, layer: int):
     x = np.load(extracted / "sample_heldout" / f"layer_{layer:02d}.npy", mmap_mode="r")
     parts = [sae.encode(torch.from_numpy(x[i : i + 8192].astype(np.float32))) for i in range(0, len(x), 8192)]
     values, indices = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-    return sae.W_dec.numpy(), flow.codes_matrix(values, indices, sae.d_sae)
+    return sae.W_dec.numpy(), matching.codes_matrix(values, indices, sae.d_sae)
 
 
 names = ["sae", "seed_1"] if all((folder / f"layer_{layer:02d}" / "seed_1").is_dir() for layer in layers) else ["sae"]
@@ -110,8 +110,8 @@ rows, matches = [], {}
 def compare(kind: str, by: str, a: int, b: int, similarity: np.ndarray, alive: tuple[np.ndarray, np.ndarray]) -> None:
     """Both matchings of layer `a` with what stands for layer `b`."""
     for way, match in (
-        ("one-sided", flow.match_one_sided(similarity, *alive)),
-        ("one-to-one", flow.match_one_to_one(similarity, *alive)),
+        ("one-sided", matching.match_one_sided(similarity, *alive)),
+        ("one-to-one", matching.match_one_to_one(similarity, *alive)),
     ):
         matches[kind, by, way, a, b] = match
         rows.append(
@@ -126,8 +126,8 @@ def compare(kind: str, by: str, a: int, b: int, similarity: np.ndarray, alive: t
 def both(kind: str, a: tuple[int, int], b: tuple[int, int]) -> None:
     """Compare two autoencoders, each given as (layer, seed), by decoder and by activation."""
     (w_a, c_a), (w_b, c_b), alive = trained[a], trained[b], (fires[a], fires[b])
-    compare(kind, "decoder", a[0], b[0], flow.decoder_similarity(w_a, w_b), alive)
-    compare(kind, "activation", a[0], b[0], flow.activation_similarity(c_a, c_b, min_count=p.min_count), alive)
+    compare(kind, "decoder", a[0], b[0], matching.decoder_similarity(w_a, w_b), alive)
+    compare(kind, "activation", a[0], b[0], matching.activation_similarity(c_a, c_b, min_count=p.min_count), alive)
 
 
 def floor(a: tuple[int, int], b: tuple[int, int]) -> None:
@@ -136,9 +136,9 @@ def floor(a: tuple[int, int], b: tuple[int, int]) -> None:
     (w_a, c_a), (w_b, c_b) = trained[a], trained[b]
     principal = geometry.principal_axes(np.load(extracted / "sample_heldout" / f"layer_{b[0]:02d}.npy", mmap_mode="r"))
     random = geometry.shaped_directions(len(w_b), principal, rng)
-    compare("floor", "decoder", a[0], b[0], flow.decoder_similarity(w_a, random), (fires[a], np.ones(len(random), bool)))
+    compare("floor", "decoder", a[0], b[0], matching.decoder_similarity(w_a, random), (fires[a], np.ones(len(random), bool)))
     moved = c_b[nulls.permute_within(token, rng)]
-    similarity = flow.activation_similarity(c_a, moved, min_count=p.min_count)
+    similarity = matching.activation_similarity(c_a, moved, min_count=p.min_count)
     compare("floor", "activation", a[0], b[0], similarity, (fires[a], fires[b]))
 
 
@@ -217,7 +217,7 @@ page.figure(
     "is the same layer trained with another seed.",
     caption="How to read it: the diagonal is the control, the same layer with another seed; no other field can be expected to be "
     "brighter. Each panel has its own scale. Fields that darken quickly away from it mean that latents are rebuilt from layer to layer. The share is counted "
-    f"among the latents of the earlier layer; matching: {flow.matching_name(trained[layers[0], 0][0].shape[0])}.",
+    f"among the latents of the earlier layer; matching: {matching.matching_name(trained[layers[0], 0][0].shape[0])}.",
 )
 
 # %% [markdown]
@@ -234,7 +234,7 @@ for by in LIMIT:
         if kind == "floor" and by == "decoder":  # links to random directions join no chain: each is a life of its own
             table = pd.DataFrame({"length": np.concatenate([1 + (m.score >= LIMIT[by]) for m in links])})
         else:
-            table = flow.lifetimes(links, layers, [fires[layer, turn[layer]] for layer in layers], LIMIT[by])
+            table = tracking.lifetimes(links, layers, [fires[layer, turn[layer]] for layer in layers], LIMIT[by])
         if kind == "layers":
             page.save(table, f"lifetimes_{by}")
         count = table["length"].value_counts().sort_index()

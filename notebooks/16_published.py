@@ -45,7 +45,7 @@ import plotly.graph_objects as go
 from IPython.display import Markdown
 from plotly.subplots import make_subplots
 
-from biosae_utils.analysis import geometry, nulls, reanalysis, rules
+from biosae_utils.analysis import annotation_rules, geometry, nulls, reanalysis
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.cells import fetch
 from biosae_utils.claims import verdict
@@ -55,7 +55,7 @@ from biosae_utils.store import read_json
 source = Path(p.summary)
 shares, stated = pd.read_csv(source / "rules.csv"), pd.read_csv(source / "published.csv")
 made = read_json(source / "provenance.json")
-labels = {r.name: r.label for r in rules.RULES}
+labels = {r.name: r.label for r in annotation_rules.RULES}
 order = [name for name in labels if name in set(shares["rule"])]
 collections = list(dict.fromkeys(shares["sets"]))
 page.save(shares, "rules")

@@ -14,9 +14,9 @@ from biosae_utils.cli import app
 from biosae_utils.cli.sweep import advice
 from biosae_utils.runconfig import RunConfig
 from biosae_utils.sae.metrics import evaluate
-from biosae_utils.sae.sweep import choose
-from biosae_utils.sae.train import TrainConfig, train_one
-from biosae_utils.sae.trainer import default_lr
+from biosae_utils.sae.training.run import TrainConfig, train_one
+from biosae_utils.sae.training.sweep import choose
+from biosae_utils.sae.training.trainer import default_lr
 
 D = 16
 DEFAULT = default_lr(D)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from benchmarks.common import Row, Timing, measure, row
 from benchmarks.sae_parts.naive import NaiveTrainer
-from biosae_utils.sae import kernels
 from biosae_utils.sae.metrics import evaluate
-from biosae_utils.sae.ops import TorchOps
-from biosae_utils.sae.stacked import LOOK, StackedTrainer
-from biosae_utils.sae.train import TrainConfig, input_moments, train_stacked
+from biosae_utils.sae.training import kernels
+from biosae_utils.sae.training.ops import TorchOps
+from biosae_utils.sae.training.run import TrainConfig, input_moments, train_stacked
+from biosae_utils.sae.training.stacked import LOOK, StackedTrainer
 
 L, D, K, B, STEPS = 18, 1152, 32, 4096, 1221
 CHOICES = {

@@ -25,7 +25,7 @@ Finish = Callable[[], tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Tensor]]
 
 
 def ours(x: Tensor, lr: float, seed: int, steps: int) -> tuple[Step, Finish]:
-    from biosae_utils.sae.train import SAETrainer, TrainConfig
+    from biosae_utils.sae.training.run import SAETrainer, TrainConfig
 
     trainer = SAETrainer.from_sample(
         x, TrainConfig(expansion=4, k=K, steps=steps, batch_size=BATCH, lr=lr, seed=seed, dead_after=100_000)

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from biosae_utils.analysis.annotation_rates import MATCHED, PERMUTED, compare_rules
+from biosae_utils.analysis.annotation_rules import RULES, Rule
 from biosae_utils.analysis.enrich import make_lists
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.published import Atlas
-from biosae_utils.analysis.rules import RULES, Rule
-from biosae_utils.analysis.shares import MATCHED, PERMUTED, compare_rules
 from biosae_utils.errors import BiosaeError
 
 FIRST = 5

@@ -105,7 +105,7 @@ def rules_figure(shares: pd.DataFrame, labels: dict[str, str], colours: dict[str
     Parameters
     ----------
     shares : DataFrame
-        From `analysis.shares.compare_rules`.
+        From `analysis.annotation_rates.compare_rules`.
     labels, colours : dict
         Rule -> what the axis says, in the order shown; source -> colour.
     """

@@ -83,7 +83,7 @@ def run_phase(
             if takes.gpu:
                 environment |= stack.enter_context(device_slot())
             executed = execute(text, dumped, environment, logs, timeout or takes.runtime * 60)
-        from biosae_utils.book.dress import clean, dress
+        from biosae_utils.book.assemble import clean, dress
 
         page = dress(clean(executed), phase, values, Path(out))
         write_notebook(page, Path(out))

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from biosae_utils import store
-from biosae_utils.book.dress import placeholder
+from biosae_utils.book.assemble import placeholder
 from biosae_utils.book.page import default_command
 from biosae_utils.book.paths import log_path, page_path
 from biosae_utils.book.status import collect_claims

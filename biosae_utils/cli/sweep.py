@@ -15,7 +15,7 @@ from biosae_utils.errors import BiosaeError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from biosae_utils.sae.sweep import Choice
+    from biosae_utils.sae.training.sweep import Choice
 
 SAME = ("expansion", "k", "kind", "batch_size", "seed")
 """Parameters of 02_sae that all trainings of a sweep share and that -p may set."""
@@ -57,7 +57,7 @@ def sweep(
     """
     from biosae_utils.models.loading import pick_device
     from biosae_utils.runconfig import RunConfig
-    from biosae_utils.sae import sweep as search
+    from biosae_utils.sae.training import sweep as search
 
     if target is not None and target.suffix not in (".parquet", ".csv"):
         raise BiosaeError(
@@ -90,7 +90,7 @@ def sweep(
 
 def shared(settings: Any, model: str, changed: dict[str, Any], rates: list[float], steps: list[int]) -> Any:
     """`TrainConfig` of what all trainings share; what a config could not say is refused before anything is trained."""
-    from biosae_utils.sae.train import TrainConfig
+    from biosae_utils.sae.training.run import TrainConfig
 
     options = {"lr": "--lr", "steps": "--steps", "device": "--device", "layers": "--layer"}
     for name in [n for n in changed if n in options]:
@@ -135,7 +135,7 @@ def extraction(settings: Any, model: str, layer: int, config: Path) -> tuple[Pat
 
 def trials(table: pd.DataFrame) -> Table:
     """One line for each training, the best first."""
-    from biosae_utils.sae.sweep import excess
+    from biosae_utils.sae.training.sweep import excess
 
     shown = Table(box=None, pad_edge=False)
     for name in ("lr", "steps", "held-out FVU", "above best", "dead share", "seconds"):
@@ -153,8 +153,8 @@ def advice(choice: Choice, d_in: int, changed: dict[str, Any], config: Path) -> 
     """What to write in the config, and where the grid should go on."""
     import yaml
 
-    from biosae_utils.sae.sweep import NOISE
-    from biosae_utils.sae.trainer import default_lr
+    from biosae_utils.sae.training.sweep import NOISE
+    from biosae_utils.sae.training.trainer import default_lr
 
     block = {name: value for name, value in changed.items() if name != "seed"}
     if not choice.is_default:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, FoundationModel
-from biosae_utils.sae.loop import Budget, map_batches, progress, tensor_cores, to_device
+from biosae_utils.sae.batching import Budget, map_batches, progress, tensor_cores, to_device
 from biosae_utils.sae.positions import CellSource, Layout
 from biosae_utils.sae.topk import TopKSAE
 

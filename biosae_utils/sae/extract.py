@@ -22,8 +22,8 @@ from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, FoundationModel, Tokens
+from biosae_utils.sae.batching import Budget, Drain, map_batches, progress, tensor_cores, to_device
 from biosae_utils.sae.codes import CodeStore, index_dtype
-from biosae_utils.sae.loop import Budget, Drain, map_batches, progress, tensor_cores, to_device
 from biosae_utils.sae.positions import Layout
 from biosae_utils.store import atomic_path
 

@@ -13,7 +13,7 @@ from biosae_utils.cells.genes import Genes
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, FoundationModel, ModelInfo, Tokens
 from biosae_utils.models.encoding import join
-from biosae_utils.sae.loop import progress
+from biosae_utils.sae.batching import progress
 from biosae_utils.store import atomic_path
 
 

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from biosae_utils.analysis import baselines, catalogue, celltypes, enrich, labels
+from biosae_utils.analysis import baselines, catalogue, celltypes, enrich, label_scores
 from biosae_utils.analysis.genesets import from_dict
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.codes import CodeStore, group_sums, latent_stats
@@ -221,9 +221,9 @@ def test_label_scores_equal_scikit_learn(world):
     some = np.ones(GENES, bool)
     some[11] = False
     for leave_out, genes in ((None, None), (skip.tocsr(), None), (skip.tocsr(), some)):
-        scores = labels.score_labels(firing, sets, feature, term, leave_out=leave_out, genes=genes)
+        scores = label_scores.score_labels(firing, sets, feature, term, leave_out=leave_out, genes=genes)
         for i, (f, t) in enumerate(zip(feature, term, strict=True)):
-            use = (firing.positions >= labels.MIN_POSITIONS) & (some if genes is not None else True)
+            use = (firing.positions >= label_scores.MIN_POSITIONS) & (some if genes is not None else True)
             if leave_out is not None:
                 use &= skip.toarray()[f] == 0
             member = sets.membership[t].toarray().ravel() > 0
@@ -252,16 +252,16 @@ def test_split_scores_find_a_programme_and_not_its_absence():
         sums[counts > 0] = np.maximum(sums[counts > 0], 1e-6)
         return catalogue.GeneFiring(sp.csr_matrix(sums), sp.csr_matrix(counts), np.full(n_genes, n))
 
-    split = labels.split_scores(fire(200), fire(60), sets, min_count=5)
+    split = label_scores.split_scores(fire(200), fire(60), sets, min_count=5)
     assert set(split["half"]) == {0, 1}
     labelled = split[split["labelled"]]
     right = labelled["term"] == labelled["feature"]
     assert right.mean() > 0.9 and labelled["feature"].nunique() >= 25
     assert labelled.loc[right, "auroc"].mean() > 0.9 and labelled.loc[right, "f1"].mean() > 0.5
     assert abs(labelled["control_auroc"].mean() - 0.5) < 0.08
-    low, high, difference = labels.bootstrap_difference(labelled)
+    low, high, difference = label_scores.bootstrap_difference(labelled)
     assert low < labelled["auroc"].mean() < high and difference > 0.2
-    again = labels.split_scores(fire(200), fire(60), sets, min_count=5, seed=1)
+    again = label_scores.split_scores(fire(200), fire(60), sets, min_count=5, seed=1)
     assert not again["term"].equals(split["term"])  # another seed halves the genes elsewhere
 
 
@@ -279,8 +279,8 @@ def test_a_label_of_chance_scores_half_when_its_list_is_left_out():
     lists = enrich.make_lists(top["latent"].to_numpy(), top["gene"].to_numpy(), (n_latents, n_genes))
     best = enrich.score_all(enrich.Problem(lists, sets, sets.terms["size"].to_numpy())).drop_duplicates("feature")
     pair = best["feature"].to_numpy(), best["term"].to_numpy()
-    fair = labels.score_labels(firing, sets, *pair, leave_out=lists)["auroc"]
-    unfair = labels.score_labels(firing, sets, *pair)["auroc"]
+    fair = label_scores.score_labels(firing, sets, *pair, leave_out=lists)["auroc"]
+    unfair = label_scores.score_labels(firing, sets, *pair)["auroc"]
     assert abs(fair.mean() - 0.5) < 3 * fair.std() / np.sqrt(n_latents)
     assert unfair.mean() > 0.5 + 6 * unfair.std() / np.sqrt(n_latents)  # what leaving them out protects against
 
@@ -291,10 +291,10 @@ def test_prerank_finds_the_term_at_the_top_and_is_repeatable():
     sets = from_dict({f"T{i}": rng.choice(symbols, 25, replace=False) for i in range(12)}, "X").on_genes(symbols)
     scores = np.where(rng.random(600) < 0.2, rng.random(600), 0)
     scores[sets.membership[3].indices] += 1
-    table = labels.prerank(scores, sets, n_permutations=50)
+    table = label_scores.prerank(scores, sets, n_permutations=50)
     assert table.iloc[0]["term_id"] == "T3" and table.iloc[0]["q"] < 0.05 < table.iloc[3]["q"]
     assert set(table["term_id"]) == set(sets.terms["term_id"])
-    pd.testing.assert_frame_equal(table, labels.prerank(scores, sets, n_permutations=50))
+    pd.testing.assert_frame_equal(table, label_scores.prerank(scores, sets, n_permutations=50))
 
 
 # ---- baselines ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from biosae_utils.analysis import enrich, fdr, power, rules, shares
+from biosae_utils.analysis import annotation_rates, annotation_rules, enrich, fdr, power
 from biosae_utils.analysis.genesets import GeneSets, load_genesets
 from biosae_utils.analysis.hypergeom import HypergeometricTable
 from biosae_utils.errors import BiosaeError
@@ -144,7 +144,7 @@ def test_both_adjusted_values_are_over_the_full_family():
 # ---- rules -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [r for r in rules.RULES if not r.network], ids=lambda r: r.name)
+@pytest.mark.parametrize("rule", [r for r in annotation_rules.RULES if not r.network], ids=lambda r: r.name)
 def test_every_rule_equals_its_written_out_definition(rule):
     rng = np.random.default_rng(5)
     sets, lists = random_sets(rng, 80, 900), random_lists(rng, 40, 900)
@@ -152,8 +152,8 @@ def test_every_rule_equals_its_written_out_definition(rule):
     for f in range(12):  # real overlaps, so that something is annotated
         lists[f, sets.membership[f].indices[: 3 + f % 3]] = 1
     lists = lists.tocsr().astype(np.uint8)
-    problem, columns = rules.make_problem(lists, sets, rule.arena)
-    counted = rules.masks(problem, problem.lists, [rule], 0.05)[0]
+    problem, columns = annotation_rules.make_problem(lists, sets, rule.arena)
+    counted = annotation_rules.masks(problem, problem.lists, [rule], 0.05)[0]
     # written out
     background = set(np.unique(lists.indices)) if rule.background == "listed" else set(range(900))
     assert len(columns) == len(background)
@@ -192,13 +192,13 @@ def test_the_published_rule_with_its_factors_and_edges_equals_its_written_out_de
     joined = sp.lil_matrix((300, 300), dtype=np.int32)
     a, b = lists[3].indices[:2]
     joined[a, b] = joined[b, a] = 1
-    network = rules.Network(joined.tocsr(), factors)
+    network = annotation_rules.Network(joined.tocsr(), factors)
     with_edge = [bool(joined.tocsr()[lists[f].indices][:, lists[f].indices].nnz) for f in range(12)]
-    np.testing.assert_array_equal(rules.has_edge(lists, network.edges), with_edge)
+    np.testing.assert_array_equal(annotation_rules.has_edge(lists, network.edges), with_edge)
 
-    published = rules.RULES[0]
+    published = annotation_rules.RULES[0]
     assert published.name == "published_edges" and published.network
-    problem, columns = rules.make_problem(lists, sets, published.arena)
+    problem, columns = annotation_rules.make_problem(lists, sets, published.arena)
     background, pooled = set(columns), []
     for f in range(12):
         listed = set(lists[f].indices)
@@ -210,25 +210,25 @@ def test_the_published_rule_with_its_factors_and_edges_equals_its_written_out_de
     adjusted = stats.false_discovery_control([p for _, p in pooled])
     significant = {f for (f, _), q in zip(pooled, adjusted, strict=True) if q <= 0.05}
     expected = [f in significant or with_edge[f] for f in range(12)]
-    got = rules.masks(problem, problem.lists, [published], 0.05, network.on(columns))[0]
+    got = annotation_rules.masks(problem, problem.lists, [published], 0.05, network.on(columns))[0]
     np.testing.assert_array_equal(got, expected)
     assert with_edge[3] and 5 in significant and not all(expected)
     with pytest.raises(BiosaeError, match="needs STRING and TRRUST"):
-        rules.masks(problem, problem.lists, [published], 0.05)
+        annotation_rules.masks(problem, problem.lists, [published], 0.05)
 
-    table = shares.compare_rules({"latents": lists}, sets, network=network, n_permutations=3, n_matched=2)
+    table = annotation_rates.compare_rules({"latents": lists}, sets, network=network, n_permutations=3, n_matched=2)
     real = table[table["source"] == "latents"].set_index("rule")["share"]
     assert real["published_edges"] == np.mean(expected) > real["published"]
-    without = shares.compare_rules({"latents": lists}, sets, n_permutations=3, n_matched=2)
+    without = annotation_rates.compare_rules({"latents": lists}, sets, n_permutations=3, n_matched=2)
     assert "published_edges" not in set(without["rule"]) and "published" in set(without["rule"])
 
 
 def test_nulls_do_not_depend_on_the_number_of_threads():
     rng = np.random.default_rng(7)
     problem = as_problem(random_lists(rng, 50, 400), random_sets(rng, 60, 400))
-    draw = rules.permuted_labels(problem, 3)
-    one = rules.null_counts(problem, rules.RULES[-2:], 0.3, draw, 8)
-    two = rules.null_counts(problem, rules.RULES[-2:], 0.3, draw, 8, n_jobs=2)
+    draw = annotation_rules.permuted_labels(problem, 3)
+    one = annotation_rules.null_counts(problem, annotation_rules.RULES[-2:], 0.3, draw, 8)
+    two = annotation_rules.null_counts(problem, annotation_rules.RULES[-2:], 0.3, draw, 8, n_jobs=2)
     np.testing.assert_array_equal(one, two)
     assert one.shape == (8, 2) and len(np.unique(one[:, 0])) > 1
 
@@ -240,7 +240,7 @@ def test_short_lists_are_not_tested_but_counted():
     lists = sp.vstack([lists, enrich.make_lists(np.zeros(2, int), np.array([5, 9]), (1, 300))], format="csr")
     problem = as_problem(lists, sets)
     assert problem.n_tested == 8 and problem.lists[10].nnz == 0
-    found = shares.compare_rules({"latents": lists}, sets, n_permutations=2, n_matched=2)
+    found = annotation_rates.compare_rules({"latents": lists}, sets, n_permutations=2, n_matched=2)
     assert set(found["n_lists"]) == {11} and set(found["n_tested"]) == {8}
 
 
@@ -278,7 +278,7 @@ def test_null_lists_give_at_most_the_nominal_share_of_false_discoveries():
     per_feature, layers = [], []
     for _ in range(repeats):
         problem = as_problem(random_lists(rng, 30, 600), sets)
-        masks = rules.masks(problem, problem.lists, rules.RULES[-2:], alpha)
+        masks = annotation_rules.masks(problem, problem.lists, annotation_rules.RULES[-2:], alpha)
         per_feature.append(masks[0].mean())
         layers.append(masks[1].any())
     # every discovery is false here: the share of families with one is the false discovery rate
@@ -333,7 +333,7 @@ def test_published_lists_are_annotated_a_little_above_chance():
     genes, column = np.unique([g for _, g in pairs], return_inverse=True)
     lists = enrich.make_lists(np.array([f for f, _ in pairs]), column, (len(atlas), len(genes)))
     sets = load_genesets(ROOT / "data/demo/genesets.parquet", ["GO_BP"]).on_genes(genes)
-    found = shares.compare_rules({"latents": lists}, sets, n_permutations=5, n_matched=3)
+    found = annotation_rates.compare_rules({"latents": lists}, sets, n_permutations=5, n_matched=3)
     share = found.set_index(["rule", "source"])["share"]
     assert 0.03 <= share["feature", "latents"] <= 0.06
     assert share["feature", "permuted labels"] < 0.015

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from biosae_utils.analysis import libraries
+from biosae_utils.analysis import annotation_sources
 from biosae_utils.book import dag
 from biosae_utils.cells import fetch
 from biosae_utils.cells.sources import shipped_sources
@@ -79,7 +79,7 @@ def test_what_is_fetched_later_makes_the_pages_that_use_it_stale(config, tmp_pat
     assert dag.data_files(pages["03_catalogue"]) == before["03_catalogue"]
     known = shipped_sources()
     assert all(name in known for names in dag.FETCHED.values() for name in names)
-    assert set(libraries.FETCHED.values()) == set(dag.FETCHED[AnnotateParams])
+    assert set(annotation_sources.FETCHED.values()) == set(dag.FETCHED[AnnotateParams])
 
 
 def test_the_graph_has_no_cycle(config):

@@ -6,8 +6,8 @@ import torch
 from checkpoints import write_geneformer, write_scgpt
 
 from biosae_utils.models.registry import load_model
-from biosae_utils.sae.checks import zero_edit_gap
 from biosae_utils.sae.extract import sample_activations, stream_codes
+from biosae_utils.sae.extraction_checks import zero_edit_gap
 from biosae_utils.sae.topk import TopKSAE
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

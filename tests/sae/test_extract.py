@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import numpy as np
 import pytest
 import torch
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import FoundationModel, Tokens
+from biosae_utils.sae.batching import Budget, Drain, device_report, map_batches
 from biosae_utils.sae.codes import CodeStore
 from biosae_utils.sae.extract import sample_activations, stream_codes, weights_hash
-from biosae_utils.sae.loop import Budget, Drain, device_report, map_batches
-from biosae_utils.sae.metrics import evaluate
 from biosae_utils.sae.positions import Layout, Positions, sample_rows, tokenise
-from biosae_utils.sae.source import live_source
-from biosae_utils.sae.train import TrainConfig, shuffled_batches
-from biosae_utils.sae.trainer import SAETrainer
 from biosae_utils.store import read_json
 
 CPU = torch.device("cpu")
@@ -311,43 +305,3 @@ def test_drain_keeps_order_and_raises():
 
     with pytest.raises(OSError, match="disk full"), Drain(CPU) as drain:
         drain.push([], fail)
-
-
-# ---- live batches
-
-
-def test_live_source_gives_the_model_s_states_from_many_cells(tiny_model, tiny_tokens, dense):
-    cells = np.arange(20)
-    n = int(Layout(tiny_tokens, tiny_model.info).starts[20])
-    source = live_source(tiny_model, tiny_tokens, [0, 2], 50, cells=cells, buffer=200, seed=3)
-    batches = list(islice(source, 3 * n // 50))
-    assert all(b.shape == (2, 50, 16) for b in batches)
-    known = torch.from_numpy(dense[2][:n])
-    owner = np.repeat(np.arange(20), np.diff(Layout(tiny_tokens, tiny_model.info).starts)[:20])
-    counts = np.zeros(n, int)
-    for batch in batches:
-        distance, nearest = torch.cdist(batch[1], known, compute_mode="donot_use_mm_for_euclid_dist").min(1)
-        assert distance.max() < 1e-3
-        torch.testing.assert_close(batch[0], torch.from_numpy(dense[0][:n])[nearest], atol=1e-4, rtol=0)
-        assert len(set(owner[nearest])) >= 5, "a batch mixes cells"
-        np.add.at(counts, nearest.numpy(), 1)
-    assert (counts > 0).mean() > 0.9, "about three epochs reach nearly every position"
-
-
-def test_training_does_not_know_where_its_batches_come_from(tiny_model, tiny_tokens, dense):
-    config = TrainConfig(expansion=4, k=4, steps=150, batch_size=64)
-    sample = torch.from_numpy(np.ascontiguousarray(dense[1]))
-    live = live_source(tiny_model, tiny_tokens, [1], 64, buffer=512, seed=1)
-    sources = {"stored": shuffled_batches(sample, 64, 0), "live": (batch[0] for batch in live)}
-    fvu = {}
-    for name, batches in sources.items():
-        trainer = SAETrainer.from_sample(sample, config).fit(batches)
-        assert trainer.step_no == 150
-        fvu[name] = evaluate(trainer.result(0.0).sae, dense[1]).fvu
-    assert fvu["live"] < 0.5 and fvu["live"] == pytest.approx(fvu["stored"], rel=0.25)
-
-
-def test_live_source_ends_after_its_steps_and_refuses_a_small_buffer(tiny_model, tiny_tokens):
-    assert len(list(live_source(tiny_model, tiny_tokens, [1], 50, buffer=100, steps=4))) == 4
-    with pytest.raises(BiosaeError, match="does not hold two batches"):
-        next(live_source(tiny_model, tiny_tokens, [1], 50, buffer=99))

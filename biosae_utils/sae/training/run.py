@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.loop import progress
-from biosae_utils.sae.ops import Ops
-from biosae_utils.sae.stacked import StackedTrainer
-from biosae_utils.sae.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
+from biosae_utils.sae.batching import progress
+from biosae_utils.sae.training.ops import Ops
+from biosae_utils.sae.training.stacked import StackedTrainer
+from biosae_utils.sae.training.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
 
 __all__ = [
     "Job",

@@ -84,7 +84,7 @@ def best_ops(device: torch.device) -> Ops:
     """Triton kernels where they run, plain PyTorch elsewhere."""
     if device.type == "cuda":
         try:
-            from biosae_utils.sae import kernels
+            from biosae_utils.sae.training import kernels
 
             return kernels
         except ImportError:

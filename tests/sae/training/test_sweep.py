@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.sweep import choose, edge, grid, is_default, rates_around, read_samples, remarks, sweep
-from biosae_utils.sae.train import Job, TrainConfig, train_many
-from biosae_utils.sae.trainer import Diverged, default_lr
+from biosae_utils.sae.training.run import Job, TrainConfig, train_many
+from biosae_utils.sae.training.sweep import choose, edge, grid, is_default, rates_around, read_samples, remarks, sweep
+from biosae_utils.sae.training.trainer import Diverged, default_lr
 
 D = 192
 DEFAULT = default_lr(D)

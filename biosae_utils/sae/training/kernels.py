@@ -2,7 +2,7 @@
 
 Everything is stacked over S autoencoders; a "row" is one vector of one of them, a "latent" one latent of one of them.
 Weights lie as (S, F, d), so that one latent's weights are contiguous. The plain PyTorch versions of the same functions,
-against which these are tested, are in `biosae_utils.sae.ops`.
+against which these are tested, are in `biosae_utils.sae.training.ops`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from biosae_utils.sae.select_kernel import LAUNCH, select
+from biosae_utils.sae.training.select_kernel import LAUNCH, select
 
 __all__ = ["LAUNCH", "adam", "centre", "decode", "gradients", "norms", "select"]
 

@@ -9,8 +9,7 @@ import torch
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.metrics import evaluate
-from biosae_utils.sae.sweep import sweep
-from biosae_utils.sae.train import (
+from biosae_utils.sae.training.run import (
     SAETrainer,
     TrainConfig,
     input_moments,
@@ -18,6 +17,7 @@ from biosae_utils.sae.train import (
     train_layers,
     train_one,
 )
+from biosae_utils.sae.training.sweep import sweep
 
 D = 64
 

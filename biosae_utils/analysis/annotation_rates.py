@@ -12,11 +12,19 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
+from biosae_utils.analysis.annotation_rules import (
+    RULES,
+    Network,
+    Rule,
+    make_problem,
+    masks,
+    null_counts,
+    permuted_labels,
+)
 from biosae_utils.analysis.catalogue import jackknife
 from biosae_utils.analysis.enrich import make_lists, score_all
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.nulls import curveball
-from biosae_utils.analysis.rules import RULES, Network, Rule, make_problem, masks, null_counts, permuted_labels
 
 LATENTS, PERMUTED, MATCHED = "latents", "permuted labels", "frequency-matched lists"
 RANDOM_WEIGHTS = "latents of random weights"

@@ -9,9 +9,16 @@ import pytest
 import torch
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.ops import TorchOps
-from biosae_utils.sae.stacked import StackedTrainer
-from biosae_utils.sae.train import SAETrainer, TrainConfig, input_moments, shuffled_batches, train_one, train_stacked
+from biosae_utils.sae.training.ops import TorchOps
+from biosae_utils.sae.training.run import (
+    SAETrainer,
+    TrainConfig,
+    input_moments,
+    shuffled_batches,
+    train_one,
+    train_stacked,
+)
+from biosae_utils.sae.training.stacked import StackedTrainer
 
 D = 24
 CONFIG = TrainConfig(expansion=4, k=5, steps=30, batch_size=100, lr=3e-3, dead_after=400)
@@ -39,7 +46,7 @@ def stack(config: TrainConfig, data: list[torch.Tensor], seeds: list[int]) -> St
 @pytest.mark.parametrize(("alpha", "frozen"), [(0.0, False), (1 / 32, False), (1 / 32, True)])
 def test_stacked_steps_equal_single_ones(monkeypatch, alpha, frozen):
     """Two layers, two seeds, AuxK at work: the same weights as two trainers of their own, up to the last digits."""
-    monkeypatch.setattr("biosae_utils.sae.stacked.LOOK", 1)
+    monkeypatch.setattr("biosae_utils.sae.training.stacked.LOOK", 1)
     config = replace(CONFIG, auxk_alpha=alpha, freeze_decoder=frozen)
     data, seeds = [sample(1), sample(2)], [3, 4]
     trainer = stack(config, data, seeds)
@@ -78,14 +85,14 @@ def test_layers_and_seeds_come_out_like_their_own_trainings():
 
 
 def test_samples_that_do_not_fit_take_turns(monkeypatch):
-    monkeypatch.setattr("biosae_utils.sae.train._turns", lambda *_: 3)
+    monkeypatch.setattr("biosae_utils.sae.training.run._turns", lambda *_: 3)
     data = {0: sample(1).half().numpy(), 1: sample(2).half().numpy()}
     result = train_stacked(data, replace(CONFIG, steps=60), device="cpu")
     assert result[1][0].history[-1]["fvu"] < 0.6 * result[1][0].history[0]["fvu"]
 
 
 def test_divergence_names_the_layer(monkeypatch):
-    monkeypatch.setattr("biosae_utils.sae.stacked.LOOK", 4)
+    monkeypatch.setattr("biosae_utils.sae.training.stacked.LOOK", 4)
     data = [sample(1), sample(2)]
     trainer = stack(CONFIG, data, [0, 0])
     poisoned = torch.cat(data)
@@ -114,7 +121,7 @@ def kernels():
         pytest.skip("Triton is not installed (it comes with the CUDA builds of PyTorch)")
     if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("no GPU; on a CPU set TRITON_INTERPRET=1 before Python starts")
-    from biosae_utils.sae import kernels
+    from biosae_utils.sae.training import kernels
 
     return kernels
 
@@ -163,7 +170,7 @@ def test_select_chooses_the_same_latents(kernels, case):
 def test_select_by_pieces_chooses_the_same_latents(kernels, case, monkeypatch):
     whole, pieces = outputs(case, "values", "indices"), outputs(case, "values", "indices")
     kernels.select(case["pre"], case["bias"], *whole)
-    monkeypatch.setattr("biosae_utils.sae.select_kernel.PIECE", 40)
+    monkeypatch.setattr("biosae_utils.sae.training.select_kernel.PIECE", 40)
     kernels.select(case["pre"], case["bias"], *pieces)
     full = case["pre"].float() + case["bias"].unsqueeze(1)
     torch.testing.assert_close(full.gather(2, pieces[1].long()).relu(), pieces[0])

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.train import Job, Sample, side_by_side, train_one
-from biosae_utils.sae.trainer import Diverged, TrainConfig, TrainResult, default_lr
+from biosae_utils.sae.training.run import Job, Sample, side_by_side, train_one
+from biosae_utils.sae.training.trainer import Diverged, TrainConfig, TrainResult, default_lr
 
 if TYPE_CHECKING:
     import pandas as pd

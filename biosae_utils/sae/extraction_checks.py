@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from biosae_utils.models.base import Batch, FoundationModel, Tokens
-from biosae_utils.sae.loop import Budget, map_batches
+from biosae_utils.sae.batching import Budget, map_batches
 
 if TYPE_CHECKING:
     import pandas as pd

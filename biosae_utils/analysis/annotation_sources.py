@@ -11,8 +11,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from biosae_utils.analysis import edges
+from biosae_utils.analysis.annotation_rules import Network
 from biosae_utils.analysis.genesets import GeneSets, concat, load_genesets
-from biosae_utils.analysis.rules import Network
 from biosae_utils.cells import fetch
 from biosae_utils.errors import BiosaeError
 

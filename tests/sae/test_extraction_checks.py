@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from biosae_utils.sae.checks import layer_checks, masked_loss, zero_edit_gap
+from biosae_utils.sae.extraction_checks import layer_checks, masked_loss, zero_edit_gap
 
 CELLS = np.array([0, 1, 2, 3])
 

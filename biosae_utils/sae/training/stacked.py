@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.ops import Ops, adam_, best_ops
 from biosae_utils.sae.topk import TopKSAE
-from biosae_utils.sae.trainer import DIVERGED, TrainConfig, TrainResult, diverged
+from biosae_utils.sae.training.ops import Ops, adam_, best_ops
+from biosae_utils.sae.training.trainer import DIVERGED, TrainConfig, TrainResult, diverged
 
 LOOK = 16  # steps between two looks at the losses and the dead latents: the only waits for the device
 
