@@ -1,7 +1,7 @@
 """What parameters of pages are made of: bases by scope, field types with a meaning, and the check that speaks.
 
-A phase declares its own parameters in its module (`biosae_utils.phases`); `runconfig.RunConfig` fills them from the YAML
-of a run, and `biosae run -p name=value` overrides single names.
+A phase declares its own parameters in its module (`biosae_utils.phases`); `runconfig.RunConfig` fills them from the
+YAML of a run, and `biosae run -p name=value` overrides single names.
 """
 
 from __future__ import annotations

@@ -174,8 +174,8 @@ Downloads: {" · ".join(files)}
 |---|---|
 {rows}{spent}
 
-Parameters `{about["key"]["params"]}`, code `{about["key"]["code"]}`, content `{about["content"]}`, finished {about["finished"]},
-peak memory {about["max_rss_mb"]:.0f} MiB.
+Parameters `{about["key"]["params"]}`, code `{about["key"]["code"]}`, content `{about["content"]}`, finished
+{about["finished"]}, peak memory {about["max_rss_mb"]:.0f} MiB.
 :::"""
 
 

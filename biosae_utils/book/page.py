@@ -59,9 +59,10 @@ class Result:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.facts = Facts(store.read_json(folder / "facts.json") if (folder / "facts.json").is_file() else {})
+        own_layer = manifest.read(folder)["layer"]
         self.claims = {}
-        for claim in store.read_json(folder / manifest.CLAIMS):
-            parts = [claim["id"], claim["group"], None if manifest.read(folder)["layer"] is not None else claim["layer"]]
+        for claim in manifest.claims(folder):
+            parts = [claim["id"], claim["group"], None if own_layer is not None else claim["layer"]]
             self.claims["/".join(str(part) for part in parts if part is not None)] = claim
 
     def has(self, name: str) -> bool:
@@ -157,10 +158,13 @@ class Page:
             In Markdown.
         """
         if not sentences or isinstance(sentences, str) or len(sentences) > MAX_TAKEAWAYS:
-            raise BiosaeError(f"A page has one to {MAX_TAKEAWAYS} takeaways: a list of sentences", where=self.phase.name)
+            raise BiosaeError(
+                f"A page has one to {MAX_TAKEAWAYS} takeaways: a list of sentences", where=self.phase.name
+            )
         shown = list(sentences)
         if control := CONTROLS.get(getattr(self.params, "variant", "trained")):
-            shown.insert(0, f"**{control}**: what this page shows is owed to input, shape and method. It is no finding, but what one must beat.")
+            note = "what this page shows is owed to input, shape and method. It is no finding, but what one must beat."
+            shown.insert(0, f"**{control}**: {note}")
         claims = Result(compute(self.phase, self.params)).claims.values()
         lines = ["**Key takeaways**", "", *[f"- {t}" for t in shown]]
         lines += ["", *[f"- *{VERDICTS[c['verdict']]}*: {c['title']}" for c in claims]]

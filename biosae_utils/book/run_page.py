@@ -1,10 +1,10 @@
 """Execute one page: text notebook -> parameters filled in -> run by papermill -> cleaned and assembled notebook.
 
-    python -m biosae_utils.book.run_page 04_annotate --params '{"model": "mini-scgpt", "layer": 3}' --config config/demo.yaml
+    python -m biosae_utils.book.run_page 04_annotate --params '{"model": "mini-scgpt", "layer": 3}'
 
-This is one job of the Snakemake graph, after `biosae_utils.phases.run` has computed what the page shows. It returns 0 and
-leaves the executed page, or returns 1, prints one line and leaves ``logs/<run>/.../<phase>.error.json`` with the partial
-notebook beside it.
+This is one job of the Snakemake graph, after `biosae_utils.phases.run` has computed what the page shows. It returns 0
+and leaves the executed page, or returns 1, prints one line and leaves ``logs/<run>/.../<phase>.error.json`` with the
+partial notebook beside it.
 """
 
 from __future__ import annotations

@@ -117,11 +117,10 @@ def write(target: Path, table: pd.DataFrame) -> None:
 
 def extraction(settings: Any, model: str, layer: int, config: Path) -> tuple[Path, str]:
     """Finished folder of 01_extract for a layer of a model, and the command that makes it anew."""
-    from biosae_utils.book.dag import by_name
-    from biosae_utils.book.manifest import is_complete
-    from biosae_utils.book.paths import phase_dir
+    from biosae_utils.phases.manifest import is_complete
+    from biosae_utils.phases.places import phase_dir
 
-    by_name(settings, "01_extract", model)
+    settings.page("01_extract", model)
     layers = settings.models[model].layers
     if layer not in layers:
         do = f"use --layer with one of {', '.join(map(str, layers))}"

@@ -1,4 +1,4 @@
-"""What phases leave, typed: one checked ``.read(read, ...)`` each, so that no phase spells the file names of another."""
+"""What phases leave, typed and checked: no phase spells the file names of another."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class Sample:
         name = "sample_heldout" if heldout else "sample"
         rows = np.load(read.file("01_extract", f"{name}/rows.npy"))
         vectors = {
-            layer: np.load(read.file("01_extract", f"{name}/{layer_folder(layer)}.npy"), mmap_mode="r") for layer in layers
+            layer: np.load(read.file("01_extract", f"{name}/{layer_folder(layer)}.npy"), mmap_mode="r")
+            for layer in layers
         }
         table = positions(read)
         return cls(rows, vectors, np.asarray(table.cell)[rows], np.asarray(table.token)[rows])
@@ -197,5 +198,4 @@ def claims(read: Inputs) -> list[dict[str, Any]]:
     from biosae_utils.phases.state import pages_of
 
     folders = [read.folder(phase, model=model, layer=layer) for phase, model, layer in pages_of(read.params)]
-    complete = [folder for folder in folders if manifest.is_complete(folder)]
-    return [claim for folder in sorted(complete, key=lambda f: (f.name, f.as_posix())) for claim in manifest.claims(folder)]
+    return manifest.claims_of(folders)

@@ -2,8 +2,8 @@
 
     python -m biosae_utils.phases.run 04_annotate --params '{"model": "mini-scgpt", "layer": 3}'
 
-This is one job of the Snakemake graph. It returns 0 and leaves the folder of the page complete, or returns 1, prints one
-line and leaves ``logs/<run>/.../<phase>.error.json``. What is current is left alone.
+This is one job of the Snakemake graph. It returns 0 and leaves the folder of the page complete, or returns 1, prints
+one line and leaves ``logs/<run>/.../<phase>.error.json``. What is current is left alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a result is what its parameters, its code, its data and its inputs give: a statement about content, not time."""
+"""Whether a result is what its parameters, code, data and inputs give: a statement about content, not about time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def key(phase: Phase, params: PageParams, pages: Sequence[Node] | None = None) -
             )
     return {
         "params": manifest.params_hash(dumped),
-        "code": sources.code_hash(sources.closure(sources.module_of(phase.short))),
+        "code": sources.code_hash(sources.closure(sources.module_of(phase))),
         "data": {path.as_posix(): hash_of(path) for path in data_files(phase, params)},
         "inputs": inputs,
     }
