@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 import biosae_utils.phases
 from biosae_utils.phases import registry
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 DRAWS = '''"""70_draws: numbers drawn with a seed."""
 
@@ -195,20 +195,8 @@ def enter(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 def leave() -> None:
     """Forget the phases of a tiny project."""
-    import sys
-
     for name in ("draws", "two_words"):
         sys.modules.pop(f"biosae_utils.phases.{name}", None)
         if hasattr(biosae_utils.phases, name):
             delattr(biosae_utils.phases, name)
     registry.phases.cache_clear()
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """Root of the tiny project; the current directory is there."""
-    write_project(tmp_path)
-    with pytest.MonkeyPatch.context() as patch:
-        enter(tmp_path, patch)
-        yield tmp_path
-    leave()
