@@ -43,6 +43,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from biosae_utils import intervals
 from biosae_utils.book import figures
 from biosae_utils.book.page import Page
 from biosae_utils.cells.data import open_cells
@@ -193,24 +194,24 @@ losses = pd.DataFrame(
     }
 ).dropna()
 page.save(losses, "masked_loss")
-draws = rng.integers(0, len(losses), (2000, len(losses)))
 ours, controls = losses["model"].to_numpy(), losses[["random_twin", "shuffled_cells"]]
-interval = np.percentile(ours[draws].mean(1), [2.5, 97.5])
 best = controls.mean().idxmin()
-gain = np.percentile((controls[best].to_numpy() - ours)[draws].mean(1), [2.5, 97.5])
+paired = np.column_stack([ours, controls[best].to_numpy() - ours])
+draws = intervals.resampled_means(paired, n_boot=2000, seed=rng)
+interval, gain = (intervals.from_draws(v, d, over="cells") for v, d in zip(paired.mean(0), draws.T, strict=True))
 learnt = page.claim(
     id="masked-loss",
     title="The model predicts hidden genes of held-out cells better than with random weights and better than in shuffled cells",
     value=ours.mean(),
     unit="loss (the model's own), mean over cells",
-    interval=tuple(interval),
+    interval=interval.pair,
     control=controls[best].mean(),
     control_kind={
         "random_twin": "same architecture, random weights",
         "shuffled_cells": "same model, genes shuffled within cells",
     }[best],
     rule="the 95 % interval of the paired difference from the better of the two controls, cells resampled, lies above 0",
-    verdict="supported" if gain[0] > 0 else "not_supported",
+    verdict="supported" if gain.low > 0 else "not_supported",
 )
 
 fig = go.Figure()
@@ -329,7 +330,7 @@ page.close(
         f"{tokens.n_cells:,} cells became {len(positions):,} positions; {cropped.mean():.1%} of the cells fill the longest input of "
         f"{info.max_len:,} tokens.",
         f"Cutting and resuming the pass changes predictions by {identity.value:g} at most; noise of 1 % changes them by at least {identity.control:.2g}.",
-        f"On hidden genes of {len(losses)} held-out cells the loss is {ours.mean():.2f} (95 % interval {interval[0]:.2f} to {interval[1]:.2f}), "
+        f"On hidden genes of {len(losses)} held-out cells the loss is {ours.mean():.2f} (95 % interval {interval.low:.2f} to {interval.high:.2f}), "
         f"against {controls['random_twin'].mean():.2f} with random weights and {controls['shuffled_cells'].mean():.2f} in shuffled cells.",
         f"Kept: {len(train_rows):,} training and {len(test_rows):,} held-out positions of {len(use)} layer{'s' * (len(use) > 1)}, {kept / 1e6:,.0f} MB in place of "
         f"{dense / 1e6:,.0f} MB.",

@@ -55,8 +55,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from biosae_utils import store
-from biosae_utils.analysis import geometry, matching
+from biosae_utils import intervals, store
+from biosae_utils.analysis import geometry, matching, nulls
+from biosae_utils.analysis.published_figures import family_of, published
 from biosae_utils.book.claims_table import span
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.book.page import Page
@@ -317,7 +318,7 @@ losses = metrics.fidelity(
 fidelity = pd.DataFrame(
     [
         {**dict(zip(("layer", "sae", "where"), key, strict=True)), "n_cells": len(part)}
-        | dict(zip(("recovered", "low", "high"), metrics.recovered(part, seed=p.seed), strict=True))
+        | {"recovered": (share := metrics.recovered(part, seed=p.seed)).value, "low": share.low, "high": share.high}
         | {column: part[column].mean() for column in ("clean", "spliced", "ablated")}
         for key, part in losses.groupby(["layer", "sae", "where"])
     ]
@@ -364,7 +365,7 @@ for layer in use:
     learned = [r.sae.W_dec.cpu().numpy() for r in trained[layer]]
     spread = geometry.principal_axes(np.concatenate(learned))
     random = [
-        geometry.shaped_directions(len(learned[0]), spread, np.random.default_rng(p.seed + i))
+        nulls.shaped_directions(len(learned[0]), spread, np.random.default_rng(p.seed + i))
         for i in range(max(2, p.n_seeds))
     ]
     for kind_of, directions in (("seeds", learned), ("random", random)):
@@ -410,7 +411,6 @@ page.figure(
 # Their rules were written before the numbers were known, and are the same for every layer and model.
 
 # %% tags=["hide-input"]
-PUBLISHED = {"geneformer-v2-316m": 0.817, "scgpt-human": 0.902}  # mean over layers, kendiukhov2025, on training vectors
 for layer in use:
     line, draw = first_seed.loc[layer], draws[layer]
     page.claim(
@@ -423,8 +423,8 @@ for layer in use:
         control=line.pca_equal_k,
         control_kind="PCA, the k largest coefficients of each vector",
         rule="supported if the 95 % interval over cells of the difference lies above 0",
-        verdict=verdict(bool(np.percentile(draw["sae"] - draw["pca_equal_k"], 2.5) > 0)),
-        published=PUBLISHED.get(p.model),
+        verdict=verdict(intervals.quantiles(draw["sae"] - draw["pca_equal_k"], over="cells").low > 0),
+        published=published(f"variance.layer_{layer:02d}", family_of(p.model), p.variant),
     )
     part = fidelity[fidelity.layer == layer].set_index("sae")
     edited = part["where"].iloc[0]
@@ -451,19 +451,19 @@ for layer in use:
     title = "Latents of independently trained SAEs agree better than random directions"
     rule = "supported if the 95 % interval over latents of the mean cosine between seeds lies above that of random directions"
     if "seeds" in both:
-        mean, low, high = geometry.bootstrap_mean(both["seeds"], seed=p.seed)
-        floor = geometry.bootstrap_mean(both["random"], seed=p.seed)
+        agree = intervals.bootstrap_mean(both["seeds"], seed=p.seed, over="latents")
+        floor = intervals.bootstrap_mean(both["random"], seed=p.seed, over="latents")
         page.claim(
             id=f"seeds.layer_{layer:02d}",
             layer=layer,
             title=title,
-            value=mean,
+            value=agree.value,
             unit="mean |cosine|",
-            interval=(low, high),
-            control=floor[0],
+            interval=agree.pair,
+            control=floor.value,
             control_kind="random directions with the covariance of the decoder rows, paired in the same way",
             rule=rule,
-            verdict=verdict(low > floor[2]),
+            verdict=verdict(agree.low > floor.high),
         )
     else:
         page.claim(id=f"seeds.layer_{layer:02d}", layer=layer, title=title, rule=rule, verdict="not_tested")

@@ -1,7 +1,7 @@
 """How good an SAE is: variance, sparsity, dead latents, decoder geometry, and fidelity to the model's own objective.
 
 Pure functions of weights and held-out vectors. PCA controls and intervals over cells are in `analysis.geometry`,
-one-to-one matching of dictionaries is in `analysis.flow`; both take what these functions return.
+one-to-one matching of dictionaries is in `analysis.matching`; both take what these functions return.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import Interval, bootstrap_ratio
 from biosae_utils.models.base import Batch, FoundationModel
 from biosae_utils.sae.topk import TopKSAE
 
@@ -201,7 +202,7 @@ def fidelity(
     return table[table.n > 0].reset_index(drop=True)
 
 
-def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> Interval:
     """Share of the loss between mean-ablation (0) and clean (1) that the SAE recovers, with a 95 % interval over cells.
 
     Parameters
@@ -211,16 +212,14 @@ def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> tup
 
     Returns
     -------
-    value, low, high : float
-        NaN when ablation does not raise the loss, for then there is nothing to recover.
+    Interval
+        Over cells; NaN when ablation does not raise the loss, for then there is nothing to recover.
     """
     gain = (losses["ablated"] - losses["spliced"]).to_numpy(np.float64)
     room = (losses["ablated"] - losses["clean"]).to_numpy(np.float64)
     if room.mean() <= 0:
-        return float("nan"), float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(len(gain), size=(n_boot, len(gain)))
-    low, high = np.percentile(gain[draws].mean(1) / room[draws].mean(1), [2.5, 97.5])
-    return float(gain.mean() / room.mean()), float(low), float(high)
+        return Interval(np.nan, np.nan, np.nan, over="cells")
+    return bootstrap_ratio(gain, room, n_boot=n_boot, seed=seed, over="cells")
 
 
 def _blocks(x: np.ndarray | Tensor, device: torch.device) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import Interval
 from biosae_utils.models.base import batches
 from biosae_utils.sae import metrics
 from biosae_utils.sae.topk import TopKSAE
@@ -123,9 +124,9 @@ def test_recovered_is_zero_for_the_mean_one_for_clean_and_has_an_interval():
     clean = rng.normal(5, 0.3, 200)
     room = rng.uniform(0.5, 1.5, 200)
     table = pd.DataFrame({"clean": clean, "ablated": clean + room})
-    assert metrics.recovered(table.assign(spliced=table.clean)) == (1.0, 1.0, 1.0)
-    assert metrics.recovered(table.assign(spliced=table.ablated)) == (0.0, 0.0, 0.0)
-    value, low, high = metrics.recovered(table.assign(spliced=clean + room * rng.uniform(0, 0.4, 200)))
-    assert low < value < high
-    assert 0.75 < low and high < 0.85
-    assert all(np.isnan(metrics.recovered(table.assign(spliced=clean, ablated=clean - 1))))
+    assert metrics.recovered(table.assign(spliced=table.clean)) == Interval(1.0, 1.0, 1.0, "cells")
+    assert metrics.recovered(table.assign(spliced=table.ablated)) == Interval(0.0, 0.0, 0.0, "cells")
+    some = metrics.recovered(table.assign(spliced=clean + room * rng.uniform(0, 0.4, 200)))
+    assert 0.75 < some.low < some.value < some.high < 0.85
+    none = metrics.recovered(table.assign(spliced=clean, ablated=clean - 1))
+    assert np.isnan([none.value, none.low, none.high]).all()
