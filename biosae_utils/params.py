@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.sae_options import Option, SaeOptions
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
 VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
@@ -21,6 +22,13 @@ DEVICE = "auto (cuda, then mps, then cpu), or one of cpu, mps, cuda, cuda:0, ...
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Descriptions of fields that come from a plain dataclass."""
+        for field in cls.model_fields.values():
+            if said := [m.description for m in field.metadata if isinstance(m, Option)]:
+                field.description = said[0]
 
 
 # ---- one class per phase: the names that a notebook's parameter cell may hold ------------------------------------
@@ -82,19 +90,11 @@ class ExtractParams(ModelPage):
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description=DTYPE)
 
 
-class SaeParams(ModelPage):
+class SaeParams(ModelPage, SaeOptions):
     """02_sae: a TopK SAE for every layer, its held-out quality, and the sparse codes of all positions."""
 
     data: str = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts, as for 01_extract")
     options: dict[str, str] = Field({}, description=OPTIONS)
-    expansion: int = Field(4, ge=1, le=64, description="d_sae / d_in")
-    k: int = Field(16, ge=1, description="active latents a position")
-    kind: Literal["topk", "batchtopk", "matryoshka"] = Field(
-        "topk", description="k per position, k on average over a batch, or nested dictionaries"
-    )
-    steps: int = Field(800, ge=10, description="optimiser steps")
-    batch_size: int = Field(1024, ge=32, description="positions a step")
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null for 0.083 / sqrt(d_in)")
     n_seeds: int = Field(
         3, ge=1, le=10, description="SAEs trained per layer with different seeds; codes come from the first"
     )

@@ -107,15 +107,7 @@ heldout, cells = stored("sample_heldout")
 # among them.**
 
 # %% tags=["hide-input"]
-config = train.TrainConfig(
-    expansion=p.expansion,
-    k=p.k,
-    kind=p.kind,
-    steps=p.steps,
-    batch_size=p.batch_size,
-    lr=p.lr,
-    seed=p.seed,
-)
+config = train.TrainConfig.of(p, seed=p.seed)
 on = pick_device(p.device)
 trained = train.train_layers(sample, config, n_seeds=p.n_seeds, device=on)
 

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "biosae_utils"
 ROOMS = ["cells", "models", "sae", "analysis", "book"]  # data flows from left to right
-LEAVES = {"errors", "store", "claims", "params", "runconfig", "__version__"}
+LEAVES = {"errors", "store", "claims", "params", "sae_options", "runconfig", "__version__"}
 
 
 def imported(path: Path) -> set[str]:

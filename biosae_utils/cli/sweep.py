@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,14 @@ from rich.table import Table
 
 from biosae_utils.cli.app import DEMO, Config, app, out, parameters
 from biosae_utils.errors import BiosaeError
+from biosae_utils.sae_options import SaeOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from biosae_utils.sae.training.sweep import Choice
 
-SAME = ("expansion", "k", "kind", "batch_size", "seed")
+SAME = (*(f.name for f in fields(SaeOptions) if f.name not in ("lr", "steps")), "seed")
 """Parameters of 02_sae that all trainings of a sweep share and that -p may set."""
 
 
@@ -100,7 +102,7 @@ def shared(settings: Any, model: str, changed: dict[str, Any], rates: list[float
         raise BiosaeError(f"{name} makes no difference to a sweep", where="-p", do=f"set one of {', '.join(SAME)}")
     for tried in [{"lr": rate} for rate in rates] + [{"steps": length} for length in steps]:
         settings.phase_params("02_sae", model, **changed, **tried)
-    return TrainConfig(steps=params.steps, **{name: getattr(params, name) for name in SAME})
+    return TrainConfig.of(params, lr=None, seed=params.seed)
 
 
 def write(target: Path, table: pd.DataFrame) -> None:

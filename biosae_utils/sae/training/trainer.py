@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.sparse_ops import SquaredError
-from biosae_utils.sae.topk import Kind, TopKSAE
+from biosae_utils.sae.topk import TopKSAE
+from biosae_utils.sae_options import SaeOptions
 from biosae_utils.store import atomic_path
 
 if TYPE_CHECKING:
@@ -28,19 +29,19 @@ DIVERGED = 100.0  # predicting the mean has loss 1
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How one SAE is trained.
+class TrainConfig(SaeOptions):
+    """How one SAE is trained: what `SaeOptions` lets one choose, and what stays as it was measured to be best.
+
+    Half the default batch and a third more steps than 600 of 2,048 reach the same held-out FVU with two thirds of the
+    work (0.061 at 900 steps, 0.065 at 600, against 0.062; d_in = 192).
 
     Attributes
     ----------
-    expansion, k, kind, groups
-        ``d_sae / d_in``; active latents; see `TopKSAE`.
-    steps, batch_size : int
-        Half the batch and a third more steps than 600 of 2,048 reach the same held-out FVU with two thirds of the work
-        (0.061 at 900 steps, 0.065 at 600, against 0.062; d_in = 192).
-    lr : float, optional
-        Peak learning rate of Adam, by default `default_lr`; linear warm-up over the first `warmup` share of steps,
-        linear decay over the last `decay`.
+    groups : tuple of int, optional
+        See `TopKSAE`.
+    warmup, decay : float
+        Shares of the steps over which Adam's learning rate rises linearly to its peak, `lr` or else `default_lr`, and
+        falls from it to nothing.
     auxk_alpha : float
         Weight of AuxK: latents that are dead explain what the live ones leave over. 0 switches it off.
     dead_after : int
@@ -53,13 +54,7 @@ class TrainConfig:
         Of the initial weights and of the order of batches.
     """
 
-    expansion: int = 4
-    k: int = 16
-    kind: Kind = "topk"
     groups: tuple[int, ...] | None = None
-    steps: int = 800
-    batch_size: int = 1024
-    lr: float | None = None
     warmup: float = 0.05
     decay: float = 0.2
     auxk_alpha: float = 1 / 32
