@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +19,6 @@ from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.sparse_ops import SquaredError
 from biosae_utils.sae.topk import TopKSAE
 from biosae_utils.sae_options import SaeOptions
-from biosae_utils.store import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,7 +165,8 @@ class SAETrainer:
         device: torch.device | str = "cpu",
         name: str = "",
     ) -> None:
-        self.sae, self.config, self.scale, self.name = sae.to(device).train(), config, float(scale), name
+        self.sae, self.config, self.name = sae.to(device).train(), config, name
+        self.mean, self.scale = mean, float(scale)
         with torch.no_grad():
             sae.b_dec.copy_(mean * self.scale)
         sae.W_dec.requires_grad_(not config.freeze_decoder)
@@ -279,35 +278,20 @@ class SAETrainer:
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, path: Path | str) -> None:
-        """Write everything that `resume` needs; the file is whole or absent."""
-        state = {
-            "config": asdict(self.config),
+    def state(self) -> dict[str, Any]:
+        """Everything that `load_state` needs (see `checkpoints`)."""
+        return {
             "sae": self.sae.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "silent": self.silent,
             "step_no": self.step_no,
             "history": self.history,
-            "scale": self.scale,
         }
-        with atomic_path(path) as tmp:
-            torch.save(state, tmp)
 
-    def resume(self, path: Path | str) -> SAETrainer:
-        """Go on from a checkpoint of the same config; later steps equal those of an uninterrupted run bit for bit."""
-        try:
-            state = torch.load(path, weights_only=True, map_location=self.sae.b_dec.device)
-            same = state["config"] == asdict(self.config)
-        except FileNotFoundError as e:
-            raise BiosaeError("There is no such checkpoint", where=str(path)) from e
-        except Exception as e:
-            raise BiosaeError("The checkpoint is damaged", where=str(path), do="delete it and train again") from e
-        if not same:
-            raise BiosaeError(
-                "The checkpoint belongs to another training config", where=str(path), do="delete it and train again"
-            )
+    def load_state(self, state: dict[str, Any]) -> SAETrainer:
+        """Go on from a state of the same config and sample; later steps equal an uninterrupted run's bit for bit."""
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.silent.copy_(state["silent"])
-        self.step_no, self.history, self.scale = state["step_no"], state["history"], state["scale"]
+        self.step_no, self.history = state["step_no"], state["history"]
         return self
