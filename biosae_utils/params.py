@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.sae_options import Option
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
 VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
@@ -43,6 +44,13 @@ class Strict(BaseModel):
     """No unknown names, no silent conversions, no changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Descriptions of fields that come from a plain dataclass."""
+        for field in cls.model_fields.values():
+            if said := [m.description for m in field.metadata if isinstance(m, Option)]:
+                field.description = said[0]
 
 
 class PageParams(Strict):

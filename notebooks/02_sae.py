@@ -48,6 +48,7 @@ device = "auto"
 dtype = "auto"
 
 # %% tags=["hide-input"]
+import shutil
 from dataclasses import replace
 from itertools import combinations
 
@@ -69,7 +70,7 @@ from biosae_utils.sae import formats, metrics
 from biosae_utils.sae.extract import stream_codes
 from biosae_utils.sae.positions import Positions, tokenise
 from biosae_utils.sae.training import run as train
-from biosae_utils.sae.training.sweep import rates_around, sweep
+from biosae_utils.sae.training.sweep import as_table, rates_around, trials
 
 page = Page.open("02_sae", globals())
 p = page.params
@@ -108,25 +109,18 @@ heldout, cells = stored("sample_heldout")
 # among them.**
 
 # %% tags=["hide-input"]
-config = train.TrainConfig(
-    expansion=p.expansion,
-    k=p.k,
-    kind=p.kind,
-    steps=p.steps,
-    batch_size=p.batch_size,
-    lr=p.lr,
-    seed=p.seed,
-)
+config = train.TrainConfig.of(p, seed=p.seed)
 on = pick_device(p.device)
-trained = train.train_layers(sample, config, n_seeds=p.n_seeds, device=on)
+kept = page.dir / "training"  # trainings of a run that was killed: the next one goes on from them
+trained = train.train_layers(sample, config, n_seeds=p.n_seeds, device=on, folder=kept)
 
 middle = use[len(use) // 2]
 chosen = config.peak_lr(foundation.info.d_model)
 short = max(10, p.steps // 3)
-frozen = {i: r[0] for i, r in train.train_layers(sample, replace(config, freeze_decoder=True), device=on).items()}
-tried = sweep(
-    sample[middle], heldout[middle], [replace(config, lr=rate, steps=short) for rate in rates_around(chosen)], device=on
-).sort_values("lr")
+control = replace(config, freeze_decoder=True)
+frozen = {i: r[0] for i, r in train.train_layers(sample, control, device=on, folder=kept).items()}
+rates = [replace(config, lr=rate, steps=short) for rate in rates_around(chosen)]
+tried = as_table(trials(sample[middle], heldout[middle], rates, device=on, folder=kept)).sort_values("lr")
 
 history = pd.concat(
     [r.history_table(layer=i, seed=r.config.seed) for i, results in trained.items() for r in results], ignore_index=True
@@ -214,7 +208,6 @@ for layer in use:
                 "dead": held.dead,
                 "dense": float((held.density > 0.1).mean()),
                 "n_heldout": held.n,
-                "seconds": result.seconds,
             }
         )
 quality_table = pd.DataFrame(rows)
@@ -501,6 +494,7 @@ stores = stream_codes(
     tokens,
     {layer: page.dir / f"layer_{layer:02d}" / "codes" for layer in use},
 )
+shutil.rmtree(kept)
 pd.DataFrame(
     [
         {

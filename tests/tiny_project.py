@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from biosae_utils.claims import verdict
 from biosae_utils.params import InputFile, PageParams
 from biosae_utils.phases.base import Phase
 
@@ -40,7 +41,7 @@ def compute(p, read, out):
     out.facts(mean=values.mean(), n=p.n)
     out.claim(
         id="mean", title="The mean value is positive", value=values.mean(), interval=(-1.0, 1.0), interval_over="cells",
-        control=0.0, control_kind="zero", rule="mean above control", verdict="supported" if values.mean() > 0 else "not_supported",
+        control=0.0, control_kind="zero", rule="mean above control", verdict=verdict(values.mean() > 0),
     )
 
 
@@ -168,7 +169,7 @@ biosae_utils.phases.__path__.append({folder!r})
 
 
 def write_project(root: Path, *, prose: bool = False) -> None:
-    """Write the tiny project: two phases, their notebooks and a config; with `prose`, what it takes to render a book."""
+    """Write the tiny project: two phases, their notebooks, a config; with `prose`, what it takes to render a book."""
     for folder in ("phases", "notebooks", "config", "site"):
         (root / folder).mkdir()
     (root / "phases" / "draws.py").write_text(DRAWS)

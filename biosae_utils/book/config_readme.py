@@ -74,7 +74,10 @@ def limits(field: FieldInfo) -> str:
     """Bounds of a number, for instance ``> 0, < 1``."""
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     found = [
-        (sign, getattr(rule, name)) for rule in field.metadata for name, sign in signs.items() if hasattr(rule, name)
+        (sign, getattr(rule, name))
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if getattr(rule, name, None) is not None
     ]
     return ", ".join(f"{sign} {bound:,}" for sign, bound in found)
 

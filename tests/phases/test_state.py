@@ -1,4 +1,4 @@
-"""Up to date is a statement about content: every way in which a result can be wrong is seen, and time alone is nothing."""
+"""Up to date is a statement about content: whatever is wrong is seen, and time alone is nothing."""
 
 from __future__ import annotations
 
