@@ -77,6 +77,7 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
         middle=layers[len(layers) // 2],
         d_sae=p.expansion * net.info.d_model,
         d_model=net.info.d_model,
+        lr=trained.config.peak_lr(net.info.d_model),
         short_steps=_short(p),
         **about_quality,
         **about_fidelity,
@@ -206,11 +207,12 @@ def splice(p: Params, net: FoundationModel, trained: Trained, read: Inputs, out:
             control_kind="SAE with a frozen random decoder",
             verdict=verdict(bool(ours["recovered"] >= 0.5 and ours["low"] > control["recovered"])),
         )
-    shares = table.pivot_table("recovered", "where", "sae", aggfunc=["min", "max"], dropna=False)
+    ends = table.groupby("sae")["recovered"].agg(["min", "max"])
+    fine = bool(np.isfinite(table["recovered"]).all())
+    names = {"recovered": "sae", "recovered_frozen": "frozen"}
     return {
-        f"{name}_{where}_{end}": shares.loc[where, (end, name)]
-        for where in shares.index for name in ("sae", "frozen") for end in ("min", "max")
-    }  # fmt: skip
+        f"{name}_{end}": ends.at[sae, end] if fine else None for name, sae in names.items() for end in ("min", "max")
+    }
 
 
 def agree(p: Params, trained: Trained, out: Output) -> dict[str, Any]:
@@ -241,7 +243,8 @@ def agree(p: Params, trained: Trained, out: Output) -> dict[str, Any]:
             control_kind="random directions with the covariance of the decoder rows, paired in the same way",
             verdict=verdict(mean.low > floor.high),
         )
-    return {f"cosine_{kind}": value for kind, value in pairs.groupby("kind")["cosine"].mean().items()}
+    means = pairs.groupby("kind")["cosine"].mean()
+    return {"cosine_seeds": means.get("seeds"), "cosine_random": means["random"]}
 
 
 def keep(
