@@ -48,12 +48,13 @@ import plotly.graph_objects as go
 import scipy.sparse as sp
 
 from biosae_utils.analysis import fdr, nulls
-from biosae_utils.analysis.catalogue import deal_cells, jackknife
+from biosae_utils.analysis.catalogue import deal_cells
 from biosae_utils.analysis.differential import RankSums, reference_level
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.cells.data import make_cohort, open_cells
 from biosae_utils.claims import verdict
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import jackknife
 from biosae_utils.models.registry import load_model
 from biosae_utils.store import write_json
 
@@ -212,7 +213,7 @@ else:
     rng = np.random.default_rng(p.seed)
     by_chance = np.array([n_different(other[nulls.permute_within(strata, rng)]) for _ in range(N_NULL)])
     block = deal_cells(np.zeros(len(cohort), bool), seed=p.seed)
-    interval = jackknife(np.array([n_different(other, block != b) for b in np.unique(block)], float), found)
+    interval = jackknife(np.array([n_different(other, block != b) for b in np.unique(block)], float), found).pair
     page.claim(
         id="conditions_differ",
         title="Genes differ between conditions within cell types, more than between relabelled cells",

@@ -45,6 +45,7 @@ import scipy.sparse as sp
 from biosae_utils.analysis import catalogue, celltypes, nulls
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
+from biosae_utils.intervals import jackknife
 from biosae_utils.sae.codes import CodeStore, group_sums, latent_stats
 from biosae_utils.sae.positions import Positions
 from biosae_utils.store import atomic_path, read_table, write_table
@@ -185,17 +186,17 @@ for b in range(B):
     rest = everywhere.minus(parts[b])
     share = catalogue.explained_share(rest.sums, rest.positions, squares.sum(axis=0) - squares[b])
     share_without.append(np.nanmedian(share[alive]))
-share_interval = catalogue.jackknife(np.array(share_without), median_share)
+share_interval = jackknife(np.array(share_without), median_share)
 page.claim(
     id="gene_share",
     title="Gene identity explains part of what latents respond to, beyond what renamed genes do",
     value=median_share,
     unit="share of variance, median latent",
-    interval=share_interval,
+    interval=share_interval.pair,
     control=median_control,
     control_kind="gene names dealt out anew within each cell",
     rule="supported if the lower end of the jackknife interval over blocks of cells exceeds the control",
-    verdict=verdict(share_interval[0] > median_control),
+    verdict=verdict(share_interval.low > median_control),
 )
 detectors, rank_median = float((gene_share[alive] > 0.5).mean()), float(np.nanmedian(rank_share[alive]))
 
@@ -217,14 +218,12 @@ else:
     again = catalogue.top_genes(heldout, n_top=p.n_top, min_count=fewer, shrinkage=p.shrinkage)
     other = np.empty(F, dtype=np.int64)
     with_list = np.unique(again["latent"])
-    other[with_list] = np.roll(np.random.default_rng(p.seed).permutation(with_list), 1)[
-        np.argsort(np.argsort(with_list))
-    ]
+    other[with_list] = with_list[nulls.derange(len(with_list), np.random.default_rng(p.seed))]
     swapped = again.assign(latent=other[again["latent"]])
     same = catalogue.list_overlap(top, again, F)
     chance = catalogue.list_overlap(top, swapped, F)
     replicated, by_chance = float(np.nanmean(same)), float(np.nanmean(chance))
-    over_cells = catalogue.jackknife(
+    over_cells = jackknife(
         np.array([np.nanmean(catalogue.list_overlap(t, again, F)) for t in without]), replicated
     )
     page.claim(
@@ -232,11 +231,11 @@ else:
         title="Top genes chosen in training cells come back in held-out cells",
         value=100 * replicated,
         unit="% of listed genes",
-        interval=tuple(100 * x for x in over_cells),
+        interval=over_cells.scaled(100).pair,
         control=100 * by_chance,
         control_kind="held-out list of another latent",
         rule="supported if the lower end of the jackknife interval over blocks of cells exceeds the control",
-        verdict=verdict(over_cells[0] > by_chance),
+        verdict=verdict(over_cells.low > by_chance),
     )
     grid = np.linspace(0, 1, 21)
     fig = go.Figure()

@@ -46,6 +46,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import Markdown, display
 
+from biosae_utils import intervals
 from biosae_utils.analysis import (
     annotation_rates,
     annotation_rules,
@@ -57,6 +58,7 @@ from biosae_utils.analysis import (
     label_scores,
     power,
 )
+from biosae_utils.analysis.published_figures import family_of, published
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL, rules_figure
 from biosae_utils.claims import verdict
 from biosae_utils.store import read_json, read_table
@@ -162,8 +164,6 @@ page.figure(
 )
 
 # %% tags=["hide-input"]
-published = {"geneformer": 52.4, "scgpt": 31.0}
-earlier = next((v for k, v in published.items() if p.variant == "trained" and k in p.model.lower()), None)
 titles = {
     "published": "Under the published rule more latents are annotated than lists with permuted gene labels",
     "feature": "With all tests of a latent as the family, more latents are annotated than by chance",
@@ -180,11 +180,11 @@ for name, h in headline.items():
         control_kind=f"permuted gene labels, mean of {p.n_permutations}",
         rule="supported if the lower end of the jackknife interval over cells exceeds the 97.5 % quantile of the permutations",
         verdict=verdict(h["low"] > h["null_high"]),
-        published=earlier if name == "published" else None,
+        published=published(f"annotated_{name}", family_of(p.model), p.variant),
     )
 display(
     Markdown(
-        f"The published figures, {published['geneformer']} % for Geneformer and {published['scgpt']} % for scGPT, "
+        f"The published figures, {published('annotated_published', 'geneformer')} % for Geneformer and {published('annotated_published', 'scgpt')} % for scGPT, "
         "come from **other models on other cells** (the full models on K562 and Tabula Sapiens cells) and count single STRING or TRRUST "
         "edges as annotation. They stand beside the claim for orientation and are not replicated here."
     )
@@ -350,7 +350,9 @@ if len(labelled) < 5:
     page.claim(id="labels_predict", title="Labels were not scored: fewer than five latents are labelled on half of the genes", rule=rule_auroc, verdict="not_tested")  # fmt: skip
 else:
     auroc, auroc_control = labelled["auroc"].mean(), labelled["control_auroc"].mean()
-    low, high, difference_low = label_scores.bootstrap_difference(labelled, seed=p.seed)
+    again = {"groups": labelled["feature"], "n_boot": 2000, "seed": p.seed, "over": "latents"}  # both halves of a latent together
+    low, high = intervals.bootstrap_mean(labelled["auroc"], **again).pair
+    difference_low = intervals.bootstrap_difference(labelled["auroc"], labelled["control_auroc"], **again).low
     fig = go.Figure()
     for column, name, colour in (("control_auroc", "label of another latent", CONTROL), ("auroc", "own label", REAL)):
         count, grid = np.histogram(labelled[column], np.linspace(0, 1, 41))
@@ -414,8 +416,8 @@ if found.string is None:
 else:
     matched = edges.edge_test(lists, found.string_network(universe), n=999, seed=p.seed).assign(latent=alive)
     page.save(matched, "string")
-    counts, rng = matched["edges"].to_numpy(), np.random.default_rng(p.seed)
-    low, high = np.quantile([rng.choice(counts, len(counts)).mean() for _ in range(1000)], [0.025, 0.975])
+    counts = matched["edges"].to_numpy()
+    low, high = intervals.bootstrap_mean(counts, seed=p.seed, over="latents").pair
     page.claim(
         id="string_edges", title="Latents list interacting genes more often than matched lists do", value=counts.mean(), unit="STRING edges per list",
         interval=(low, high), control=matched["expected"].mean(), control_kind="genes swapped within strata of degree and popularity",

@@ -49,8 +49,9 @@ import plotly.graph_objects as go
 from IPython.display import Markdown, display
 from plotly.subplots import make_subplots
 
+from biosae_utils import intervals
 from biosae_utils.analysis import geometry, nulls
-from biosae_utils.analysis.annotation_rates import wilson
+from biosae_utils.analysis.published_figures import family_of, published
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
 from biosae_utils.sae import formats, metrics
@@ -180,12 +181,12 @@ for layer in layers:
     kinds = {
         "latents": latents[layer],
         "random": nulls.random_directions(p.n_random, d, rng),
-        "shaped": geometry.shaped_directions(p.n_random, p_axes, rng),
+        "shaped": nulls.shaped_directions(p.n_random, p_axes, rng),
     }
     for name, w in kinds.items():
         share = geometry.subspace_share(w, p_axes.axes, ranks)
         inside[layer, name] = share[:, list(ranks).index(n_axes)]
-        low, high = np.percentile(share, [2.5, 97.5], axis=0)
+        low, high = zip(*(intervals.quantiles(column, over="latents").pair for column in share.T), strict=True)
         shares.append(
             pd.DataFrame({"layer": layer, "which": name, "rank": ranks, "share": share.mean(0), "low": low, "high": high})
         )
@@ -243,16 +244,16 @@ for layer in layers:
     kinds = {
         "latents": latents[layer],
         "random": nulls.random_directions(p.n_random, d, rng),
-        "shaped": geometry.shaped_directions(p.n_random, axes[layer], rng),
-        "inside": geometry.rotated_axes(lead, p.n_random, rng),
+        "shaped": nulls.shaped_directions(p.n_random, axes[layer], rng),
+        "inside": nulls.rotated_axes(lead, p.n_random, rng),
         "axes": lead,
     }
     for name, w in kinds.items():
         novel = geometry.published_novel(w, lead, n_axes=n_axes, threshold=p.cosine)
         closest = geometry.max_abs_cosine(w, lead)
-        share, low, high = geometry.bootstrap_mean(novel, n_boot=p.n_boot, seed=p.seed)
+        share = intervals.bootstrap_mean(novel, n_boot=p.n_boot, seed=p.seed, over="latents")
         rows.append(
-            {"layer": layer, "which": name, "n": len(w), "novel": share, "low": low, "high": high, "median_cosine": np.median(closest)}
+            {"layer": layer, "which": name, "n": len(w), "novel": share.value, "low": share.low, "high": share.high, "median_cosine": np.median(closest)}
         )
 rule = pd.DataFrame(rows)
 page.save(rule, "novel")
@@ -347,39 +348,38 @@ page.claim(
     title="With as many bits a vector, the autoencoder explains more variance of unseen cells than principal components",
     value=sae_mean,
     unit="share of variance, mean over layers",
-    interval=np.percentile(sae_draws, [2.5, 97.5]),
+    interval=intervals.from_draws(sae_mean, sae_draws, over="cells").pair,
     control=rival_mean,
     control_kind="PCA with as many bits, the better of leading axes and largest coefficients in each layer",
     rule="supported if the 95 % interval over cells of the difference, averaged over layers, lies above 0",
-    verdict=verdict(bool(np.percentile(gain, 2.5) > 0)),
+    verdict=verdict(intervals.quantiles(gain, over="cells").low > 0),
 )
-share_value = geometry.bootstrap_mean(pooled["latents"], n_boot=p.n_boot, seed=p.seed)
-floor = geometry.bootstrap_mean(pooled["random"], n_boot=p.n_boot, seed=p.seed)
+share_value = intervals.bootstrap_mean(pooled["latents"], n_boot=p.n_boot, seed=p.seed, over="latents")
+floor = intervals.bootstrap_mean(pooled["random"], n_boot=p.n_boot, seed=p.seed, over="latents")
 page.claim(
     id="latents_prefer_leading_axes",
     title="Latents lie inside the leading principal subspace more than random directions do",
-    value=share_value[0],
+    value=share_value.value,
     unit=f"share of squared length inside {n_axes} axes",
-    interval=share_value[1:],
-    control=floor[0],
+    interval=share_value.pair,
+    control=floor.value,
     control_kind=f"random directions; expected {n_axes / d:.3f} = {n_axes} / {d}",
     rule="supported if the 95 % interval over latents of all layers lies above that of random directions",
-    verdict=verdict(share_value[1] > floor[2]),
+    verdict=verdict(share_value.low > floor.high),
 )
 real = np.concatenate([geometry.published_novel(latents[i], axes[i].axes, n_axes=n_axes, threshold=p.cosine) for i in layers])
-novel_value = geometry.bootstrap_mean(real, n_boot=p.n_boot, seed=p.seed)
-published = pd.read_csv("data/published_summary/geneformer-v2-316m/published.csv")
+novel_value = intervals.bootstrap_mean(real, n_boot=p.n_boot, seed=p.seed, over="latents")
 page.claim(
     id="invisible_to_svd",
     title="Latents are invisible to single principal axes more often than random directions are",
-    value=100 * novel_value[0],
+    value=100 * novel_value.value,
     unit="% of latents",
-    interval=(100 * novel_value[1], 100 * novel_value[2]),
+    interval=novel_value.scaled(100).pair,
     control=100 * mean["random"],
     control_kind="random directions, same rule",
     rule="supported if the 95 % interval over latents of all layers lies above the share of random directions",
-    verdict=verdict(novel_value[1] > mean["random"]),
-    published=100 * (1 - published["n_svd_aligned"].sum() / published["alive"].sum()),
+    verdict=verdict(novel_value.low > mean["random"]),
+    published=published("invisible_to_svd", family_of(p.model), p.variant),
 )
 
 about = {
@@ -396,11 +396,11 @@ else:
         part = annotated[annotated["source"] == name]
         n, chance = int(part["n_lists"].sum()), np.average(part["matched"], weights=part["n_lists"])
         found = int((part["share"] * part["n_lists"]).round().sum())
-        excess[name] = [100 * (v - chance) for v in (found / n, *wilson(found, n))]
+        excess[name] = intervals.wilson(found, n, over="lists").shifted(-chance).scaled(100)
     mine, theirs = excess.values()
     page.claim(
-        value=mine[0], unit="% of lists, above frequency-matched lists", interval=mine[1:], control=theirs[0],
-        control_kind="principal axes: same genes, same test, above their own frequency-matched lists", verdict=verdict(mine[1] > theirs[2]), **about,
+        value=mine.value, unit="% of lists, above frequency-matched lists", interval=mine.pair, control=theirs.value,
+        control_kind="principal axes: same genes, same test, above their own frequency-matched lists", verdict=verdict(mine.low > theirs.high), **about,
     )  # fmt: skip
 
 # %% tags=["takeaways"]
@@ -408,13 +408,13 @@ needed = compared.groupby("layer")[["rank_for_same_variance", "active_for_same_v
 page.close(
     takeaways=[
         f"{mean['random']:.1%} of random directions are “novel” by the published rule, and {mean['inside']:.1%} of directions that "
-        f"lie wholly inside the first {n_axes} axes; the latents' {novel_value[0]:.1%} can therefore not be read as discovery.",
+        f"lie wholly inside the first {n_axes} axes; the latents' {novel_value.value:.1%} can therefore not be read as discovery.",
         f"To explain as much as the autoencoder with {k} active latents, PCA needs {needed.rank_for_same_variance.min()} to "
         f"{needed.rank_for_same_variance.max()} leading axes of {d}, or {needed.active_for_same_variance.min()} to "
         f"{needed.active_for_same_variance.max()} of each vector's own choice.",
         f"With as many bits a vector ({budget:.0f}) the autoencoder explains {sae_mean:.1%} of the variance of unseen cells (mean over "
         f"layers), PCA {rival_mean:.1%}.",
-        f"{share_value[0]:.0%} of a latent's squared length lies inside the first {n_axes} axes; of a random direction {floor[0]:.0%}, of "
+        f"{share_value.value:.0%} of a latent's squared length lies inside the first {n_axes} axes; of a random direction {floor.value:.0%}, of "
         f"one shaped like the data {pooled['shaped'].mean():.0%}.",
     ]
 )

@@ -58,7 +58,9 @@ import pandas as pd
 import torch
 from plotly.subplots import make_subplots
 
+from biosae_utils import intervals
 from biosae_utils.analysis import geometry, matching, nulls, tracking
+from biosae_utils.analysis.published_figures import family_of, published
 from biosae_utils.book.figures import CONTROL, OKABE_ITO, REAL
 from biosae_utils.claims import verdict
 from biosae_utils.errors import BiosaeError
@@ -135,7 +137,7 @@ def floor(a: tuple[int, int], b: tuple[int, int]) -> None:
     rng = np.random.default_rng([p.seed, a[0], b[0]])
     (w_a, c_a), (w_b, c_b) = trained[a], trained[b]
     principal = geometry.principal_axes(np.load(extracted / "sample_heldout" / f"layer_{b[0]:02d}.npy", mmap_mode="r"))
-    random = geometry.shaped_directions(len(w_b), principal, rng)
+    random = nulls.shaped_directions(len(w_b), principal, rng)
     compare("floor", "decoder", a[0], b[0], matching.decoder_similarity(w_a, random), (fires[a], np.ones(len(random), bool)))
     moved = c_b[nulls.permute_within(token, rng)]
     similarity = matching.activation_similarity(c_a, moved, min_count=p.min_count)
@@ -282,14 +284,13 @@ page.figure(
 # ```
 
 # %% tags=["hide-input"]
-published = pd.read_csv("data/published_summary/geneformer-v2-316m/published.csv")["persistence"].mean()
-
 
 def pooled(kind: str, by: str, way: str) -> tuple[float, float, float]:
     """Share of latents with a counterpart over all neighbouring layers, with its interval over latents."""
     found = [matches[kind, by, way, a, b] for a, b in (adjacent if kind != "seed" else [(i, i) for i in layers])]
     hits = [np.r_[np.ones(int((m.score >= LIMIT[by]).sum())), np.zeros(m.n_a - int((m.score >= LIMIT[by]).sum()))] for m in found]
-    return tuple(100 * v for v in geometry.bootstrap_mean(np.concatenate(hits), n_boot=p.n_boot, seed=p.seed))
+    share = intervals.bootstrap_mean(np.concatenate(hits), n_boot=p.n_boot, seed=p.seed, over="latents").scaled(100)
+    return share.value, share.low, share.high
 
 
 result = {(by, way): pooled("layers", by, way) for by, way in panels}
@@ -307,7 +308,7 @@ for by, way, slug, title in (
     page.claim(
         id=slug, title=title, value=result[by, way][0], unit="% of latents", interval=result[by, way][1:], control=ceiling[by][0],
         control_kind=f"same layer, another seed; {way} by {by}", rule=rule, verdict=verdict(result[by, way][2] < ceiling[by][1]),
-        published=100 * published if by == "decoder" else None,
+        published=published(slug, family_of(p.model), p.variant),
     )  # fmt: skip
 for by, title, control_kind in (
     ("decoder", "Latents keep their direction into the next layer more than random directions would match",

@@ -45,6 +45,7 @@ import plotly.graph_objects as go
 from IPython.display import Markdown
 from plotly.subplots import make_subplots
 
+from biosae_utils import intervals
 from biosae_utils.analysis import annotation_rules, geometry, nulls, reanalysis
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
 from biosae_utils.cells import fetch
@@ -210,7 +211,7 @@ width, rng = 1152, np.random.default_rng(p.seed)  # d of Geneformer V2-316M
 basis = np.eye(width)[:50]  # any 50 orthogonal axes: random directions do not care which
 n = int(stated["alive"].mean())
 random_novel = geometry.published_novel(nulls.random_directions(n, width, rng), basis).mean()
-inside_novel = geometry.published_novel(geometry.rotated_axes(basis, n, rng), basis).mean()
+inside_novel = geometry.published_novel(nulls.rotated_axes(basis, n, rng), basis).mean()
 novel = 1 - stated["n_svd_aligned"] / stated["alive"]
 fig = go.Figure()
 fig.add_bar(x=stated.layer, y=novel, name="published features", marker_color=REAL)
@@ -282,7 +283,7 @@ for population, words in (("listed", "whole lists"), ("first five", "first five 
             rule="supported if the 95 % interval over layers of the difference from the higher control lies above 0",
             verdict=verdict(row.gain_low > 0), published=100 * stated.annotated.sum() / stated.alive.sum(), command=command,
         )  # fmt: skip
-low, high = np.percentile(novel.to_numpy()[np.random.default_rng(p.seed).integers(len(novel), size=(2000, len(novel)))].mean(1), [2.5, 97.5])
+low, high = intervals.bootstrap_mean(novel, n_boot=2000, seed=p.seed, over="layers").pair
 page.claim(
     id="invisible_to_svd", title="Published features are invisible to single principal axes more often than random directions are",
     value=100 * novel.mean(), unit="% of features", interval=(100 * low, 100 * high), control=100 * random_novel, control_kind="random directions of the same width, same rule",

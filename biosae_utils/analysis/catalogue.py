@@ -185,24 +185,6 @@ def explained_share(sums: sp.csr_matrix, positions: np.ndarray, squares: np.ndar
     return 1 - (1 - eta2) * (n - 1) / (n - groups)
 
 
-def jackknife(parts: np.ndarray, whole: float) -> tuple[float, float]:
-    """95 % interval of a statistic from its delete-one-block values (blocks of cells).
-
-    Parameters
-    ----------
-    parts : ndarray, shape (n_blocks,)
-        The statistic without each block.
-    whole : float
-        The statistic with all blocks.
-    """
-    from scipy.stats import t
-
-    n = len(parts)
-    error = np.sqrt((n - 1) / n * ((parts - parts.mean()) ** 2).sum())
-    half = t.ppf(0.975, n - 1) * error
-    return float(whole - half), float(whole + half)
-
-
 def state(stats: LatentStats, n: int) -> np.ndarray:
     """dead (never fires), rare (below `RARE` or `RARE_COUNT`), dense (above `DENSE`) or alive, shape (d_sae,)."""
     frequency = stats.n_fired / n

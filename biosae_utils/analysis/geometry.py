@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import from_draws
 
 BLOCK = 16_384  # rows held in float64 at a time
 
@@ -186,8 +187,9 @@ def explained_by_cell(
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(spread), np.full(len(spread), 1 / len(spread)), size=n_boot)
     draws = 1 - (counts @ per_cell) / (counts @ spread)[:, None]
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     value = 1 - per_cell.sum(0) / spread.sum()
+    ends = [from_draws(v, d, over="cells").pair for v, d in zip(value, draws.T, strict=True)]
+    low, high = zip(*ends, strict=True)
     return pd.DataFrame({"name": names, "explained": value, "low": low, "high": high, "draws": list(draws.T)})
 
 
@@ -244,29 +246,3 @@ def published_novel(
     ndarray of bool, shape (n,)
     """
     return max_abs_cosine(directions, axes[:n_axes]) <= threshold
-
-
-# ---- directions to compare with (isotropic ones: `nulls.random_directions`) --------------------------------------
-
-
-def shaped_directions(n: int, principal: Principal, rng: np.random.Generator) -> np.ndarray:
-    """Random unit directions from a Gaussian with the covariance of the activations, shape (n, d)."""
-    z = rng.standard_normal((n, len(principal.variance))) * np.sqrt(principal.variance)
-    return unit(z @ principal.axes)
-
-
-def rotated_axes(axes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Random unit directions *inside* the span of orthonormal `axes` (m, d), shape (n, d).
-
-    All of their norm is visible to an SVD of rank m, so a rule that calls them invisible measures the choice of basis.
-    """
-    return unit(rng.standard_normal((n, len(axes))) @ np.asarray(axes, np.float64))
-
-
-def bootstrap_mean(values: np.ndarray, *, n_boot: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of `values` with the 95 % percentile interval over resampled entries (latents, features, cells)."""
-    values = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    draws = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(n_boot)])
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(values.mean()), float(low), float(high)

@@ -19,6 +19,7 @@ from biosae_utils.analysis.enrich import make_lists
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.published import Atlas
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import bootstrap_mean
 
 FIRST = 5
 POPULATIONS = {
@@ -141,9 +142,6 @@ def over_layers(table: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0) -> pd
     for (population, rule), part in table.groupby(["population", "rule"], sort=False):
         values = part[["real", *CONTROLS]].to_numpy()
         values = np.c_[values, values[:, 0] - values[:, 1:].max(1)]
-        rng = np.random.default_rng(seed)
-        draws = values[rng.integers(len(values), size=(n_boot, len(values)))].mean(1)
-        low, high = np.percentile(draws, [2.5, 97.5], axis=0)
         record = {
             "population": population,
             "rule": rule,
@@ -151,6 +149,7 @@ def over_layers(table: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0) -> pd
             "n_features": int(part["n_features"].sum()),
         }
         for i, name in enumerate(("real", *CONTROLS, "gain")):
-            record |= {name: values[:, i].mean(), f"{name}_low": low[i], f"{name}_high": high[i]}
+            mean = bootstrap_mean(values[:, i], n_boot=n_boot, seed=seed, over="layers")  # same layers for every column
+            record |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
         rows.append(record)
     return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ from myst_nb.core.render import MimeData, MimeRenderPlugin
 from biosae_utils.book.claims_table import claims_html, overview_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, template
 from biosae_utils.book.switcher import switcher_html
-from biosae_utils.book.toc import TITLES
+from biosae_utils.phases.registry import phases
 from biosae_utils.store import read_json
 
 
@@ -104,7 +104,7 @@ class ClaimsDirective(Directive):
         if not claims:
             return [nodes.paragraph(text="No page of this run has stated a claim yet.")]
         if "overview" in self.options:
-            text = overview_html(claims, TITLES)
+            text = overview_html(claims, {name: phase.title for name, phase in phases().items()})
         elif "summary" in self.options:
             text = summary_html(claims)
         else:

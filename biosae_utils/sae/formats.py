@@ -230,20 +230,6 @@ def upload_saes(repo: str, folders: dict[str, Path | str], *, private: bool = Tr
     return url
 
 
-def download_sae(repo: str, name: str, *, revision: str | None = None, device: torch.device | str = "cpu") -> TopKSAE:
-    """Load ``<name>/`` of a hub repository, or of a local directory of the same layout."""
-    local = Path(repo) / name
-    if local.is_dir():
-        return load_sae(local, device=device)
-    from huggingface_hub import snapshot_download
-
-    try:
-        root = snapshot_download(repo, revision=revision, allow_patterns=[f"{name}/{CONFIG}", f"{name}/{WEIGHTS}"])
-    except Exception as e:  # the hub's errors are of many kinds; the user needs the repository and the reason
-        raise BiosaeError(f"The SAE could not be downloaded ({type(e).__name__}: {e})", where=f"{repo}/{name}") from e
-    return load_sae(Path(root) / name, device=device)
-
-
 # ---- checks ------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from biosae_utils.analysis import annotation_rates, annotation_rules, enrich, fdr, power
+from biosae_utils.analysis import annotation_rates, annotation_rules, enrich, fdr, nulls, power
 from biosae_utils.analysis.genesets import GeneSets, load_genesets
 from biosae_utils.analysis.hypergeom import HypergeometricTable
 from biosae_utils.errors import BiosaeError
@@ -226,7 +226,7 @@ def test_the_published_rule_with_its_factors_and_edges_equals_its_written_out_de
 def test_nulls_do_not_depend_on_the_number_of_threads():
     rng = np.random.default_rng(7)
     problem = as_problem(random_lists(rng, 50, 400), random_sets(rng, 60, 400))
-    draw = annotation_rules.permuted_labels(problem, 3)
+    draw = nulls.permuted_labels(problem, 3)
     one = annotation_rules.null_counts(problem, annotation_rules.RULES[-2:], 0.3, draw, 8)
     two = annotation_rules.null_counts(problem, annotation_rules.RULES[-2:], 0.3, draw, 8, n_jobs=2)
     np.testing.assert_array_equal(one, two)

@@ -1,5 +1,7 @@
 """Every null keeps what it promises, and is a null: its p-values are uniform where nothing is to be found."""
 
+import inspect
+import re
 from itertools import product
 
 import numpy as np
@@ -8,7 +10,8 @@ import scipy.sparse as sp
 from scipy import stats
 
 from biosae_utils.analysis import nulls
-from biosae_utils.analysis.edges import adjacency, edge_strata, edge_test, edges_within
+from biosae_utils.analysis.edges import adjacency, edge_test, edges_within
+from biosae_utils.analysis.geometry import Principal
 from biosae_utils.errors import BiosaeError
 
 
@@ -120,6 +123,63 @@ def test_relabelling_is_a_null_for_lists_without_meaning():
     assert uniform(ranks, 10) > 1e-3
 
 
+def test_labels_are_dealt_out_anew_within_each_group():
+    rng = np.random.default_rng(12)
+    labels, heldout = np.repeat(["a", "b", "c", "d"], 50), np.arange(200) % 3 == 0
+    drawn = nulls.shuffled_within(labels, heldout, rng)
+    for part in (heldout, ~heldout):
+        np.testing.assert_array_equal(np.sort(drawn[part]), np.sort(labels[part]))
+    assert 0.1 < (drawn == labels).mean() < 0.4  # a quarter agrees by chance
+    assert labels[0] == "a" and labels[-1] == "d"  # the labels themselves stay
+
+
+@pytest.mark.parametrize(("n", "possible"), [(2, 1), (3, 2), (4, 9), (5, 44)])
+def test_no_label_stays_with_its_owner_and_all_ways_are_equally_frequent(n, possible):
+    rng = np.random.default_rng(13)
+    seen = {}
+    for _ in range(2500):
+        order = nulls.derange(n, rng)
+        assert not (order == np.arange(n)).any() and set(order.tolist()) == set(range(n))
+        seen[order.tobytes()] = seen.get(order.tobytes(), 0) + 1
+    assert len(seen) == possible
+    assert possible == 1 or stats.chisquare(list(seen.values())).pvalue > 1e-3
+
+
+def test_derangement_within_groups_is_uniform_and_never_leaves_a_group():
+    rng = np.random.default_rng(14)
+    groups = np.array([5, -1, 5, -1, 5, 5, -1])
+    seen = {}
+    for _ in range(3000):
+        order = nulls.derange_within(groups, rng)
+        assert not (order == np.arange(7)).any()
+        np.testing.assert_array_equal(groups[order], groups)
+        seen[order.tobytes()] = seen.get(order.tobytes(), 0) + 1
+    assert len(seen) == 9 * 2 and stats.chisquare(list(seen.values())).pvalue > 1e-3
+    large = rng.integers(0, 40, 5000)
+    order = nulls.derange_within(large, rng)
+    assert not (order == np.arange(5000)).any() and len(np.unique(order)) == 5000 and (large[order] == large).all()
+    assert len(nulls.derange_within(np.zeros(0, int), rng)) == 0
+
+
+def test_one_alone_has_no_other_to_swap_with():
+    with pytest.raises(BiosaeError, match="one member"):
+        nulls.derange(1, np.random.default_rng(0))
+    with pytest.raises(BiosaeError, match="Group 3 has one member"):
+        nulls.derange_within(np.array([1, 1, 3]), np.random.default_rng(0))
+
+
+def test_numbered_draws_depend_on_seed_and_number_alone():
+    rng = np.random.default_rng(15)
+    lists, network = binary(rng, 30, 120, 8), random_network(rng)
+    for make, what in ((nulls.matched_lists, (lists,)), (nulls.matched_networks, (lists, network))):
+        third = make(*what, 1)(3)
+        assert (third != make(*what, 1)(3)).nnz == 0
+        assert (third != make(*what, 1)(4)).nnz > 0 and (third != make(*what, 2)(3)).nnz > 0
+    moved = nulls.matched_networks(lists, network, 0)(0)
+    assert moved.nnz == network.nnz and (moved != moved.T).nnz == 0
+    assert sorted(np.diff(moved.indptr)) == sorted(np.diff(network.indptr))
+
+
 # ---- within gene -------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +250,31 @@ def test_random_directions_are_isotropic_unit_vectors():
     np.testing.assert_allclose(x.T @ x / 4000, np.eye(16) / 16, atol=0.01)
 
 
+def test_shaped_directions_follow_the_covariance():
+    variance = np.r_[np.full(4, 16.0), np.full(12, 1.0)]
+    axes = np.linalg.qr(np.random.default_rng(16).standard_normal((16, 16)))[0].T
+    x = nulls.shaped_directions(4000, Principal(np.zeros(16), axes, variance, 100), np.random.default_rng(17))
+    np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1)
+    inside = ((x @ axes[:4].T) ** 2).sum(axis=1)
+    rng = np.random.default_rng(20)  # squared lengths are chi-square, 16 times as large inside as outside
+    long, short = 16 * rng.chisquare(4, 20_000), rng.chisquare(12, 20_000)
+    assert inside.mean() == pytest.approx((long / (long + short)).mean(), abs=0.01)  # isotropic: 4/16
+    assert np.abs(x.mean(axis=0)).max() < 0.03
+
+
+def test_rotated_axes_lie_inside_their_span_and_nowhere_in_particular():
+    axes = np.linalg.qr(np.random.default_rng(18).standard_normal((16, 16)))[0].T
+    x = nulls.rotated_axes(axes[:5], 4000, np.random.default_rng(19))
+    np.testing.assert_allclose(((x @ axes[:5].T) ** 2).sum(axis=1), 1)
+    np.testing.assert_allclose((x @ axes[:5].T).T @ (x @ axes[:5].T) / 4000, np.eye(5) / 5, atol=0.02)
+
+
+def test_the_table_names_every_null():
+    named = set(re.findall(r"^`(\w+)`", nulls.__doc__, re.MULTILINE))
+    here = {name for name, f in vars(nulls).items() if inspect.isfunction(f) and f.__module__ == nulls.__name__}
+    assert named == {name for name in here if not name.startswith("_")} - {"edge_strata"}
+
+
 def random_network(rng, n_genes=120, n_edges=500):
     hub = rng.dirichlet(np.full(n_genes, 0.4))
     a, b = rng.choice(n_genes, n_edges, p=0.8 * hub + 0.2 / n_genes), rng.choice(n_genes, n_edges)
@@ -210,7 +295,7 @@ def test_edges_are_counted_as_a_loop_counts_them():
 def test_edge_null_keeps_degree_and_popularity_and_finds_planted_cliques():
     rng = np.random.default_rng(10)
     lists, network = binary(rng, 50, 120, 8), random_network(rng)
-    strata = edge_strata(lists, network)
+    strata = nulls.edge_strata(lists, network)
     listed, degree = np.asarray(lists.sum(axis=0)).ravel(), np.diff(network.indptr)
     for s in np.unique(strata):
         frequency = listed[strata == s]

@@ -1,17 +1,16 @@
 # The rendered book. Pages and prose in, `index.html` (written last) out.
 
-from biosae_utils.book.site import html_dir, prose
+from biosae_utils.book.site import html_dir, why_not_rendered
 
 
 rule book:
     input:
-        pages=rules.pages.input,
-        prose=[str(path) for path in prose()],
+        pages=[ancient(page) for page in rules.pages.input],
+        stale=flagged(why_not_rendered(RUN) if all(page[0] == "done" for _, page in STATES.values()) else ("stale", "")),
     output:
         str(html_dir(RUN.run) / "index.html"),
     params:
         run_config=shlex.quote(RUN_CONFIG),
-        pages=json.dumps(RUN.pages()),
     log:
         f"logs/{RUN.run}/book.log",
     shell:
