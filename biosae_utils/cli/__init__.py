@@ -2,7 +2,9 @@
 
 import warnings
 
-warnings.simplefilter("ignore")  # PYTHONWARNINGS=error is a setting for a user's own code; here it would end in tracebacks
+warnings.simplefilter(
+    "ignore"
+)  # PYTHONWARNINGS=error is a setting for a user's own code; here it would end in tracebacks
 
 from biosae_utils.cli import book, data, saes, sweep  # noqa: E402, F401 (each adds its commands to `app`)
 from biosae_utils.cli.app import app  # noqa: E402

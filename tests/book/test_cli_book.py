@@ -29,7 +29,7 @@ def biosae(project):
     [
         (["99_dreams"], "No phase is called '99_dreams'. What to do: use one of 00_data"),
         (["04_annotate"], "This run has no phase '04_annotate'"),
-        (["71_two_words", "--layer", "0"], "a page per layer: which model? What to do: add --model, one of m"),
+        (["71_two_words", "--layer", "0"], "a page per layer: which model? What to do: add --model with one of m"),
         (
             ["71_two_words", "--model", "x", "--layer", "0"],
             "no model 'x' in this run. What to do: use --model",
