@@ -41,10 +41,10 @@ def template() -> Template:
             "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "margin": {"l": 60, "r": 20, "t": 50, "b": 55},
+            "margin": {"l": 60, "r": 20, "t": 20, "b": 55},
             "xaxis": axis,
             "yaxis": axis,
-            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+            "legend": {"orientation": "h", "yref": "container", "yanchor": "top", "y": 1, "x": 0},
             "hoverlabel": {"align": "left"},
         }
     )
