@@ -97,3 +97,15 @@ def test_the_real_atlas_layer_8(tmp_path: Path) -> None:
     assert 0.03 < listed.loc["full_listed", "real"] < 0.06 and listed.loc["full_listed", "permuted"] < 0.015
     assert 0.01 < listed.loc["layer", "real"] < 0.031 and listed.loc["layer", "permuted"] < 0.001
     assert listed.loc["cut", "real"] > 0.95 and listed.loc["cut", "matched"] > 0.88
+
+
+def test_means_over_layers_resample_layers_and_keep_them_together() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.2, 0.8, 18)
+    table = pd.DataFrame({"population": "listed", "rule": "layer", "n_features": 10, "real": base + 0.1})
+    table = table.assign(permuted=base, matched=base - 0.05)
+    (row,) = reanalysis.over_layers(table, n_boot=300).to_dict("records")
+    assert (row["n_layers"], row["n_features"]) == (18, 180)
+    assert row["real_low"] < row["real"] < row["real_high"] and row["real"] == pytest.approx(base.mean() + 0.1)
+    # the gain over the larger control is the same in every layer: only draws of the same layers show it
+    assert (row["gain"], row["gain_low"], row["gain_high"]) == pytest.approx((0.1, 0.1, 0.1))
