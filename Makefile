@@ -24,6 +24,8 @@ TORCH := $(shell grep -i '^torch==' constraints.txt)
 .DELETE_ON_ERROR:
 .PHONY: help book test interop serve bench lint sync clean
 export CONFIG DATA PROFILE
+# a user's setting for their own code would end ours with a traceback
+unexport PYTHONWARNINGS
 
 help:  ## print this list
 	@echo "What single-cell foundation models know: an executable book. Targets:"

@@ -158,9 +158,7 @@ class Page:
             In Markdown.
         """
         if not sentences or isinstance(sentences, str) or len(sentences) > MAX_TAKEAWAYS:
-            raise BiosaeError(
-                f"A page has one to {MAX_TAKEAWAYS} takeaways: a list of sentences", where=self.phase.name
-            )
+            raise BiosaeError(f"A page has 1 to {MAX_TAKEAWAYS} takeaways: a list of sentences", where=self.phase.name)
         shown = list(sentences)
         if control := CONTROLS.get(getattr(self.params, "variant", "trained")):
             note = "what this page shows is owed to input, shape and method. It is no finding, but what one must beat."

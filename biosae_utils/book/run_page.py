@@ -80,7 +80,7 @@ def run_page(phase: Phase, params: PageParams, *, config: str = "") -> Path:
         write_notebook(page, out)
         record(phase, params, out)
     except Exception as e:
-        record_failure(params, phase.name, e, time.time() - started)
+        record_failure(phase, params, e, time.time() - started)
         raise
     for leftover in (".error.json", ".failed.ipynb"):
         logs.with_suffix(leftover).unlink(missing_ok=True)
