@@ -66,8 +66,10 @@ def ends(values: Sequence[float]) -> tuple[float, float]:
     A number that is a little below zero, as a share that was adjusted for chance can be, does not move the axis.
     """
     low, high = min(values), max(values)
+    if low == high == 0:
+        return 0.0, 1.0
     if high <= 0:
-        start, end = ends([-v for v in values]) if low < 0 else (0.0, -1.0)
+        start, end = ends([-v for v in values])
         return -end, -start or 0.0
     if low > 0 and high - low < high / 7:
         room = (high - low) / 8 or high / 8
