@@ -33,7 +33,8 @@ def claims_html(claims: Claims, *, where: bool = False, caption: str = "Claims o
     str
         HTML without a line break, so that Markdown around it stays out of it.
     """
-    return _strip(caption, [_line(c, where=where) for c in claims])
+    stated = any(c["published"] is not None for c in claims)
+    return _strip(caption, [_line(c, where=where) for c in claims], published=stated)
 
 
 def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
@@ -209,11 +210,13 @@ def _row(title: str, middle: str, chips: str, fold: str) -> str:
     )
 
 
-def _strip(caption: str, lines: Iterable[str]) -> str:
+def _strip(caption: str, lines: Iterable[str], *, published: bool = False) -> str:
+    """The lines under a caption that says what their marks mean."""
     name = html.escape(caption, quote=True)
     key = (
-        '<p class="biosae-key"><span class="value">● value with its 95 % interval</span> '
-        '<span class="control">× control</span> <span class="published">◇ published</span></p>'
+        '<p class="biosae-key"><span class="value">● value</span> <span class="control">× control</span> '
+        + '<span class="published">◇ published</span> ' * published
+        + "<span>– 95 % interval</span></p>"
     )
     text = f'<section class="biosae-claims" aria-label="{name}"><p class="biosae-caption">{name}</p>{key}'
     return " ".join(f"{text}<ul>{''.join(lines)}</ul></section>".split("\n"))

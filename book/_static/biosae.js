@@ -257,7 +257,7 @@
       if (value === null || value === undefined || value === "") return "";
       if (column.long) return "<div>" + window.DataTable.util.escapeHtml(String(value)) + "</div>"; // two lines of it
       if (typeof value !== "number" || !column.numeric) return window.DataTable.util.escapeHtml(String(value));
-      if (column.significant) return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1).replace("e-", "e\u2212") : String(value);
+      if (column.significant) return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1).replace("e-", "e\u2212") : String(Number(value.toPrecision(3)));
       const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: column.decimals, maximumFractionDigits: column.decimals, useGrouping: Math.abs(value) >= 10000 });
       return (value < 0 && /[1-9]/.test(text) ? "\u2212" : "") + text;
     };
