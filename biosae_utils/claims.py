@@ -31,7 +31,9 @@ class Claim(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[a-z0-9_.-]+$", description="what is claimed; unique within (phase, model, layer, group)")
+    id: str = Field(
+        pattern=r"^[a-z0-9_.-]+$", description="what is claimed; unique within (phase, model, layer, group)"
+    )
     phase: str
     model: str | None = None
     layer: int | None = None

@@ -1,7 +1,7 @@
 """What parameters of pages are made of: bases by scope, field types with a meaning, and the check that speaks.
 
-A phase declares its own parameters in its module (`biosae_utils.phases`); `runconfig.RunConfig` fills them from the YAML
-of a run, and `biosae run -p name=value` overrides single names.
+A phase declares its own parameters in its module (`biosae_utils.phases`); `runconfig.RunConfig` fills them from the
+YAML of a run, and `biosae run -p name=value` overrides single names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.sae_options import Option
 
 Variant = Literal["trained", "random-weights", "shuffled-genes"]
 VARIANT = "trained, random-weights (same shape, seeded init) or shuffled-genes (tokens permuted in each cell)"
@@ -43,6 +44,13 @@ class Strict(BaseModel):
     """No unknown names, no silent conversions, no changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Descriptions of fields that come from a plain dataclass."""
+        for field in cls.model_fields.values():
+            if said := [m.description for m in field.metadata if isinstance(m, Option)]:
+                field.description = said[0]
 
 
 class PageParams(Strict):

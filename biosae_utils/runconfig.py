@@ -158,9 +158,13 @@ class RunConfig(Strict):
             return phase, None, None
         having = [slug for slug in self.models if self.runs(phase, slug)]
         if model is None:
-            raise BiosaeError(f"{phase} has a page per {scope}: which model?", do=f"add --model with one of {', '.join(having)}")
+            raise BiosaeError(
+                f"{phase} has a page per {scope}: which model?", do=f"add --model with one of {', '.join(having)}"
+            )
         if model not in self.models:
-            raise BiosaeError(f"There is no model {model!r} in this run", do=f"use --model with one of {', '.join(having)}")
+            raise BiosaeError(
+                f"There is no model {model!r} in this run", do=f"use --model with one of {', '.join(having)}"
+            )
         if model not in having:
             raise BiosaeError(
                 f"{phase} is not run for {model}",
@@ -181,13 +185,15 @@ class RunConfig(Strict):
         """The run's random-weights copy of a model, if `phase` of this layer is among its pages."""
         own = self.models[model]
         for slug, entry in self.models.items():
-            same = (entry.source, entry.options) == (own.source, own.options) and (layer is None or layer in entry.layers)
+            same = (entry.source, entry.options) == (own.source, own.options) and (
+                layer is None or layer in entry.layers
+            )
             if same and entry.variant == "random-weights" != own.variant and self.runs(phase, slug):
                 return slug
         return None
 
     def rules_hash(self) -> str:
-        """Hash of the parameters of every page but those that read all others: the thresholds that the run was made with."""
+        """Hash of the parameters of every page but those that read all others: the thresholds of the run."""
         pages = [page for page in self.pages() if find(page[0]).reads != ALL]
         dumps = [self.phase_params(*page).model_dump(mode="json", exclude={"results"}) for page in pages]
         return fingerprint([[*page, values] for page, values in zip(pages, dumps, strict=True)])
@@ -201,7 +207,8 @@ class RunConfig(Strict):
         filled = self._filled(declared, model, layer)
         for name in block.keys() & filled.keys():
             raise BiosaeError(
-                f"{name} is filled in from the run and cannot be set in a block", where=f"`{declared.short}` of the config"
+                f"{name} is filled in from the run and cannot be set in a block",
+                where=f"`{declared.short}` of the config",
             )
         values = {"seed": self.seed, **block, **filled, **override}
         return checked(declared.params, values, where=f"parameters of {phase}")
@@ -237,17 +244,16 @@ class RunConfig(Strict):
         if model is None:
             sizes = [self.size(slug) for slug in self.models]
             return max(sizes, key=lambda size: size.positions * size.d_model * size.layers)
-        data, sae = (self._defaults(name) for name in ("00_data", "02_sae"))
-        entry = self.models[model]
-        return size_of(
-            entry.source, cells=data["n_cells"] or 0, layers=len(entry.layers), expansion=sae["expansion"], k=sae["k"]
-        )
+        entry, data, sae = self.models[model], self._block("00_data"), self._block("02_sae")
+        cells, expansion, k = data.get("n_cells") or 0, sae.get("expansion", 0), sae.get("k", 0)
+        return size_of(entry.source, cells=cells, layers=len(entry.layers), expansion=expansion, k=k)
 
-    def _defaults(self, phase: str) -> dict[str, Any]:
-        """Values of a phase's own parameters in this run, whether it is run or not."""
-        declared = find(phase)
-        own = {name: field.default for name, field in declared.params.model_fields.items()}
-        return own | self.blocks.get(declared.short, {})
+    def _block(self, phase: str) -> dict[str, Any]:
+        """Parameters of a phase in this run, defaults filled in, whether it is run or not."""
+        if phase not in phases():
+            return {}
+        own = {name: field.default for name, field in find(phase).params.model_fields.items()}
+        return own | self.blocks.get(find(phase).short, {})
 
     def takes(self, phase: str, model: str | None = None) -> Resources:
         """What one job of a phase takes: its own estimate, then what the config says."""

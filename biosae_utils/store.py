@@ -118,6 +118,10 @@ class Hashes:
             self._known[key] = self._new[key] = had = [*stamp, sha256(path)]
         return had[2]
 
+    def forget(self) -> None:
+        """Read every file anew from here on, whatever was known."""
+        self._known = {}
+
     def save(self) -> None:
         """Keep what was computed for the next process."""
         if self._new:

@@ -61,7 +61,11 @@ def why_page_stale(phase: Phase, params: PageParams) -> tuple[str, str]:
         if not file.is_file() or store.hash_of(file) != digest:
             return "missing", f"{name} {'was changed' if file.is_file() else 'is gone'}"
     had, now = about["key"], page_key(phase, params)
-    words = {"params": "its parameters differ", "result": "its result was computed again", "code": "its notebook or the page framework was edited"}
+    words = {
+        "params": "its parameters differ",
+        "result": "its result was computed again",
+        "code": "its notebook or the page framework was edited",
+    }
     return next((("stale", words[name]) for name in words if had[name] != now[name]), ("done", ""))
 
 

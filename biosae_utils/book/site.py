@@ -9,14 +9,15 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
 from biosae_utils.book.assemble import placeholder
-from biosae_utils.book.paths import page_path
 from biosae_utils.book.page_state import states
+from biosae_utils.book.paths import page_path
 from biosae_utils.book.toc import write_toc
 from biosae_utils.errors import BiosaeError
 from biosae_utils.phases import manifest, sources
@@ -41,8 +42,8 @@ def toc_path(config: RunConfig) -> Path:
 
 def prose() -> list[Path]:
     """Files that are no result and whose edit changes the rendered book."""
-    own = [p for p in sorted(Path("book").rglob("*")) if p.is_file() and "executed" not in p.parts and not p.name.startswith(".")]
-    return [*own, Path("_config.yml")]
+    files = (p for p in sorted(Path("book").rglob("*")) if p.is_file() and not p.name.startswith("."))
+    return [*(p for p in files if "executed" not in p.parts), Path("_config.yml")]
 
 
 @cache
@@ -64,29 +65,44 @@ def book_key(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def html_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Files of the rendered book that are not what was rendered, as (name, what is wrong)."""
+    out = html_dir(config.run)
+    record = out.parent / f"{out.name}{STATE}"
+    if not record.is_file():
+        yield "index.html", "was not rendered to its end"
+        return
+    for name, digest in store.read_json(record)["files"].items():
+        path = out / name
+        if not path.is_file():
+            yield name, "is gone"
+        elif store.hash_of(path) != digest:
+            yield name, "was changed after it was rendered"
+
+
 def why_not_rendered(config: RunConfig) -> tuple[str, str]:
     """State of the rendered book and the reason in one line."""
     out = html_dir(config.run)
-    if not (out.parent / f"{out.name}{STATE}").is_file():
+    record = out.parent / f"{out.name}{STATE}"
+    if not record.is_file():
         return "not_run", ""
-    about = store.read_json(out.parent / f"{out.name}{STATE}")
-    for name, digest in about["files"].items():
-        path = out / name
-        if not path.is_file() or store.hash_of(path) != digest:
-            return "missing", f"{path} {'was changed' if path.is_file() else 'is gone'}"
-    now = book_key(config)
-    for name, had in about["key"].items():
-        if had != now[name]:
-            which = [k for k in {**had, **now[name]} if had.get(k) != now[name].get(k)] if isinstance(had, dict) else []
-            return "stale", f"{name} changed since: {', '.join(sorted(which)[:3])}" if which else f"its {name} changed since"
+    for name, what in html_problems(config):
+        return "missing", f"{out / name} {what}"
+    had, now = store.read_json(record)["key"], book_key(config)
+    for name in now:
+        if isinstance(now[name], dict):
+            which = sorted(k for k in {*had[name], *now[name]} if had[name].get(k) != now[name].get(k))
+            if which:
+                return "stale", f"{', '.join(which[:3])}{' ...' if len(which) > 3 else ''} changed since"
+        elif had[name] != now[name]:
+            return "stale", f"its {name} changed since"
     return "done", ""
 
 
 def collect_claims(config: RunConfig) -> list[dict[str, Any]]:
     """Claims of the complete pages of a run, in reading order; written to ``results/<run>/claims.json``."""
     folders = [phase_dir(config.results, config.run, *page) for page in config.pages()]
-    complete = [folder for folder in folders if manifest.is_complete(folder)]
-    claims = [claim for folder in sorted(complete, key=lambda f: (f.name, f.as_posix())) for claim in manifest.claims(folder)]
+    claims = manifest.claims_of(folders)
     target = Path(config.results, config.run, "claims.json")
     if not target.is_file() or store.read_json(target) != claims:
         store.write_json(target, claims)
@@ -128,7 +144,7 @@ def render(config: RunConfig, *, config_path: str = "", allow_missing: bool = Fa
 
 
 def _placeholders(config: RunConfig, config_path: str, allow: bool) -> None:
-    """Write a page that says "not available" in place of each page that is not current; remove those no longer needed."""
+    """Write a page that says "not available" in place of each page that is not current; others lose theirs."""
     missing: dict[Node, str] = {}
     for page, (result, shown) in states(config).items():
         stand_in = page_path(config.run, *page).with_suffix(".md")
@@ -139,7 +155,9 @@ def _placeholders(config: RunConfig, config_path: str, allow: bool) -> None:
             missing[page] = reason or "It was not run, because a page that it needs failed."
     if missing and not allow:
         names = ", ".join("/".join(str(part) for part in page if part is not None) for page in list(missing)[:3])
-        raise BiosaeError(f"{len(missing)} pages are not current: {names} ...", do="run `make book`, which computes them")
+        raise BiosaeError(
+            f"{len(missing)} pages are not current: {names} ...", do="run `make book`, which computes them"
+        )
     suffix = "" if config_path in ("", "config/demo.yaml") else f" --config {shlex.quote(config_path)}"
     for page, reason in missing.items():
         error = log_path(config.run, *page).with_suffix(".error.json")

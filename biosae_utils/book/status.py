@@ -30,7 +30,10 @@ def status(config: RunConfig) -> dict[str, Any]:
         phase, model, layer = node
         state, reason = result if result[0] != "done" else page
         about: dict[str, Any] = {}
-        folder, error = phase_dir(config.results, config.run, *node), log_path(config.run, *node).with_suffix(".error.json")
+        folder, error = (
+            phase_dir(config.results, config.run, *node),
+            log_path(config.run, *node).with_suffix(".error.json"),
+        )
         if error.is_file():
             about = store.read_json(error)
             state, reason = "failed", about["message"]
@@ -41,6 +44,16 @@ def status(config: RunConfig) -> dict[str, Any]:
              "seconds": about.get("seconds"), "max_rss_mb": about.get("max_rss_mb")}
         )  # fmt: skip
     state, reason = why_not_rendered(config)
-    rows.append({"phase": BOOK, "model": None, "layer": None, "state": state, "reason": reason, "seconds": None, "max_rss_mb": None})
+    rows.append(
+        {
+            "phase": BOOK,
+            "model": None,
+            "layer": None,
+            "state": state,
+            "reason": reason,
+            "seconds": None,
+            "max_rss_mb": None,
+        }
+    )
     store.hash_of.save()
     return {"run": config.run, "phases": rows}

@@ -28,7 +28,10 @@ def toc(config: RunConfig) -> dict[str, Any]:
         wanted = [p for p in pages.get(part, []) if p[1] == model and p[2] == layer]
         return [_entry(config, page) for page in wanted]
 
-    parts: list[dict[str, Any]] = [_part("Start here", [_prose(name) for name in START]), _part("The cells", entries("cells"))]
+    parts: list[dict[str, Any]] = [
+        _part("Start here", [_prose(name) for name in START]),
+        _part("The cells", entries("cells")),
+    ]
     for model, about in config.models.items():
         chapters = entries("model", model)
         for layer in about.layers:
@@ -56,11 +59,15 @@ def _entry(config: RunConfig, page: Node) -> dict[str, Any]:
     return {"file": page_path(config.run, *page).with_suffix("").as_posix(), "title": find(page[0]).title}
 
 
+def toc_text(config: RunConfig) -> str:
+    """The table of contents as YAML."""
+    text = f"# Generated from the config of run {config.run} by biosae_utils/book/toc.py; do not edit.\n"
+    return text + yaml.safe_dump(toc(config), sort_keys=False, allow_unicode=True)
+
+
 def write_toc(config: RunConfig, path: Path | str) -> None:
     """Write the table of contents, atomically and only if it changed (Sphinx reads everything again when it did)."""
-    text = f"# Generated from the config of run {config.run} by biosae_utils/book/toc.py; do not edit.\n"
-    text += yaml.safe_dump(toc(config), sort_keys=False, allow_unicode=True)
-    path = Path(path)
+    path, text = Path(path), toc_text(config)
     if not path.is_file() or path.read_text() != text:
         with atomic_path(path) as tmp:
             tmp.write_text(text)

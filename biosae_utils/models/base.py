@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from biosae_utils.cells.genes import Genes
+from biosae_utils.store import atomic_path
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,26 @@ class Tokens:
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
+
+    def take(self, cells: np.ndarray) -> Tokens:
+        """Some of the cells, numbered anew from 0 in the order given."""
+        starts, lengths = self.offsets[:-1][cells], self.lengths[cells]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        where = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Tokens(self.ids[where], None if self.values is None else self.values[where], offsets)
+
+    def save(self, folder: Path | str) -> None:
+        """Write ids.npy, offsets.npy and, where there are any, values.npy, each whole or not at all."""
+        for name in ("ids", "values", "offsets"):
+            if (array := getattr(self, name)) is not None:
+                with atomic_path(Path(folder) / f"{name}.npy") as tmp:
+                    np.save(tmp, array)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Tokens:
+        """Read what `save` wrote."""
+        files = {name: Path(folder) / f"{name}.npy" for name in ("ids", "values", "offsets")}
+        return cls(**{name: np.load(file) if file.is_file() else None for name, file in files.items()})
 
 
 @dataclass

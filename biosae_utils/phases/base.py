@@ -1,8 +1,8 @@
 """What a phase declares about itself. Everything else that knows about phases asks these declarations.
 
-A module of this room is a phase when it ends with ``PHASE = Phase(...)``. From that are derived: the list of phases, the
-block of the config, what needs what, the rules of Snakemake, tracked files, the table of contents, config/README.md and
-the parameter cell of the notebook.
+A module of this room is a phase when it ends with ``PHASE = Phase(...)``. From that are derived: the list of phases,
+the block of the config, what needs what, the rules of Snakemake, tracked files, the table of contents, config/README.md
+and the parameter cell of the notebook.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What earlier phases left, for the phase that is being computed: checked against its manifest before it is handed out."""
+"""What earlier phases left, checked against their manifests before it is handed to the phase that reads it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class Inputs:
     def layers(self, phase: str, *, model: str | None = None) -> list[int]:
         """Layers of a model for which the run has `phase`, in order."""
         wanted = self.model if model is None else model
-        return sorted(layer for name, of, layer in pages_of(self.params) if (name, of) == (phase, wanted) if layer is not None)
+        return sorted(
+            layer for name, of, layer in pages_of(self.params) if (name, of) == (phase, wanted) if layer is not None
+        )
 
     def models(self, phase: str) -> list[str]:
         """Models for which the run has `phase`, in the order of the run."""

@@ -34,7 +34,9 @@ def require(folder: Path, phase: str) -> dict[str, Any]:
     """Manifest of a complete page; an incomplete one is an error that names the command."""
     if not is_complete(folder):
         raise BiosaeError(
-            f"Phase {phase} has not finished", where=str(folder), do=f"run it first, for instance with `biosae run {phase}`"
+            f"Phase {phase} has not finished",
+            where=str(folder),
+            do=f"run it first, for instance with `biosae run {phase}`",
         )
     return read(folder)
 
@@ -81,6 +83,12 @@ def claims(folder: Path) -> list[dict[str, Any]]:
     for name, what in changed(folder, read(folder), CLAIMS):
         raise BiosaeError(f"{name} {what}", where=str(folder), do="run `make book` again")
     return read_json(folder / CLAIMS)
+
+
+def claims_of(folders: list[Path]) -> list[dict[str, Any]]:
+    """Claims of those pages that are complete, in reading order."""
+    complete = sorted((f for f in folders if is_complete(f)), key=lambda f: (f.name, f.as_posix()))
+    return [claim for folder in complete for claim in claims(folder)]
 
 
 def params_hash(params: dict[str, Any]) -> str:

@@ -99,7 +99,9 @@ class Output:
             "variant": getattr(self._params, "variant", "trained"),
         }  # fmt: skip
         values = where | {name: plain(value) for name, value in given.items()}
-        values |= {name: tuple(values[name]) for name in ("interval", "control_interval") if values.get(name) is not None}
+        values |= {
+            name: tuple(values[name]) for name in ("interval", "control_interval") if values.get(name) is not None
+        }
         claim = checked(Claim, values, where=f"claim {fields.get('id')!r} of {self._phase.name}")
         if any((c.id, c.layer, c.group) == (claim.id, claim.layer, claim.group) for c in self._claims):
             raise BiosaeError(f"Two claims are called {claim.id!r}", where=self._phase.name, do="give each its own id")

@@ -1,4 +1,4 @@
-"""What phases leave, typed: one checked ``.read(read, ...)`` each, so that no phase spells the file names of another."""
+"""What phases leave, typed and checked: no phase spells the file names of another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from biosae_utils.errors import BiosaeError
+from biosae_utils.phases import manifest
 from biosae_utils.phases.inputs import Inputs
-from biosae_utils.store import read_table
+from biosae_utils.phases.state import pages_of
+from biosae_utils.store import read_json, read_table
 
 if TYPE_CHECKING:
     from biosae_utils.analysis.catalogue import GeneFiring
+    from biosae_utils.models.base import Tokens
     from biosae_utils.sae.codes import CodeStore
     from biosae_utils.sae.positions import Positions
     from biosae_utils.sae.topk import TopKSAE
@@ -29,11 +33,28 @@ def cohort(read: Inputs) -> pd.DataFrame:
     return read_table(read.file("00_data", "cohort.parquet"))
 
 
+def data_name(read: Inputs) -> str:
+    """Path of the cells as the config gives it."""
+    return manifest.read(read.file("00_data"))["params"]["path"]
+
+
 def positions(read: Inputs) -> Positions:
     """Cell, token and rank of every position, from 01_extract (memory maps)."""
     from biosae_utils.sae.positions import Positions
 
     return Positions.load(read.file("01_extract", "positions"))
+
+
+def tokens(read: Inputs) -> Tokens:
+    """The cohort as the model reads it, from 01_extract."""
+    from biosae_utils.models.base import Tokens
+
+    return Tokens.load(read.file("01_extract", "tokens"))
+
+
+def family(read: Inputs) -> str:
+    """Family of the model (``geneformer``, ``scgpt``, ...), from 01_extract, which loaded it."""
+    return read_json(read.file("01_extract", "facts.json"))["family"]
 
 
 def vocabulary(read: Inputs) -> pd.DataFrame:
@@ -66,7 +87,8 @@ class Sample:
         name = "sample_heldout" if heldout else "sample"
         rows = np.load(read.file("01_extract", f"{name}/rows.npy"))
         vectors = {
-            layer: np.load(read.file("01_extract", f"{name}/{layer_folder(layer)}.npy"), mmap_mode="r") for layer in layers
+            layer: np.load(read.file("01_extract", f"{name}/{layer_folder(layer)}.npy"), mmap_mode="r")
+            for layer in layers
         }
         table = positions(read)
         return cls(rows, vectors, np.asarray(table.cell)[rows], np.asarray(table.token)[rows])
@@ -160,9 +182,6 @@ class Catalogue:
         BiosaeError
             The catalogue keeps fewer genes than `n_top`.
         """
-        from biosae_utils.errors import BiosaeError
-        from biosae_utils.phases import manifest
-
         folder = read.file("03_catalogue", model=model)
         params = manifest.read(folder)["params"]
         if n_top is not None and n_top > params["n_top"]:
@@ -193,9 +212,5 @@ class Catalogue:
 
 def claims(read: Inputs) -> list[dict[str, Any]]:
     """Claims of all other complete pages of the run, in reading order."""
-    from biosae_utils.phases import manifest
-    from biosae_utils.phases.state import pages_of
-
     folders = [read.folder(phase, model=model, layer=layer) for phase, model, layer in pages_of(read.params)]
-    complete = [folder for folder in folders if manifest.is_complete(folder)]
-    return [claim for folder in sorted(complete, key=lambda f: (f.name, f.as_posix())) for claim in manifest.claims(folder)]
+    return manifest.claims_of(folders)

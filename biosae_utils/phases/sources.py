@@ -6,22 +6,28 @@ Comments, docstrings, layout and the descriptions of parameters take no part: re
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from biosae_utils.phases.base import Phase
 from biosae_utils.store import fingerprint
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FRAMEWORK = frozenset(
     {
         "params.py", "errors.py", "store.py", "claims.py", "runconfig.py",
-        *(f"phases/{name}.py" for name in ("base", "registry", "places", "sources", "manifest", "state", "run", "jobs",
-                                    "inputs", "output")),
+        *(
+            f"phases/{name}.py"
+            for name in (
+                "base", "inputs", "jobs", "manifest", "output", "places", "registry", "run", "size", "sources", "state",
+            )
+        ),
     }
 )  # fmt: skip
-"""Modules that carry results and compute none: their edits make nothing stale. Parameter values are compared themselves."""
+"""Modules that carry results and compute none: their edits make nothing stale. Parameters are compared themselves."""
 
 
 def closure(*starts: Path) -> list[Path]:
@@ -41,9 +47,9 @@ def code_hash(paths: Iterable[Path]) -> str:
     return fingerprint(sorted(_meaning(path) for path in paths))
 
 
-def module_of(short: str) -> Path:
-    """The module of a phase."""
-    return PACKAGE / "phases" / f"{short}.py"
+def module_of(phase: Phase) -> Path:
+    """The file of a phase's module."""
+    return Path(inspect.getfile(phase.compute))
 
 
 @cache

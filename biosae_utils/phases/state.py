@@ -1,4 +1,4 @@
-"""Whether a result is what its parameters, its code, its data and its inputs give: a statement about content, not time."""
+"""Whether a result is what its parameters, code, data and inputs give: a statement about content, not about time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def key(phase: Phase, params: PageParams, pages: Sequence[Node] | None = None) -
             )
     return {
         "params": manifest.params_hash(dumped),
-        "code": sources.code_hash(sources.closure(sources.module_of(phase.short))),
+        "code": sources.code_hash(sources.closure(sources.module_of(phase))),
         "data": {path.as_posix(): hash_of(path) for path in data_files(phase, params)},
         "inputs": inputs,
     }
@@ -140,10 +140,11 @@ def judge_all(params_of: dict[Node, PageParams]) -> dict[Node, tuple[str, str]]:
         if node not in states:
             phase, params = find(node[0]), params_of[node]
             late = [other for other in needs(pages, phase, params) if judge(other)[0] != "done"]
-            states[node] = why_stale(phase, params, pages)
-            if states[node][0] == "done" and late:
+            if late and manifest.is_complete(folder_of(phase, params)):
                 name = ", ".join(str(part) for part in late[0] if part is not None)
                 states[node] = "stale", f"its input ({name}) is {judge(late[0])[0].replace('_', ' ')}"
+            else:
+                states[node] = why_stale(phase, params, pages)
         return states[node]
 
     for node in pages:

@@ -1,4 +1,4 @@
-"""How good an SAE is: variance, sparsity, dead latents, decoder geometry, and fidelity to the model's own objective.
+"""How good an SAE is: variance, sparsity, dead latents, and fidelity to the model's own objective.
 
 Pure functions of weights and held-out vectors. PCA controls and intervals over cells are in `analysis.geometry`,
 one-to-one matching of dictionaries is in `analysis.matching`; both take what these functions return.
@@ -97,27 +97,6 @@ def evaluate(sae: TopKSAE, x: np.ndarray | Tensor) -> Quality:
     if not spread > 0:
         raise BiosaeError("The vectors do not vary, or are not finite", where=f"{len(x)} vectors")
     return Quality(np.concatenate(residual), spread, n_fired.cpu().numpy(), len(x))
-
-
-def decoder_norms(sae: TopKSAE) -> np.ndarray:
-    """Norm of each decoder row, shape (d_sae,); 1 for SAEs trained here."""
-    return sae.W_dec.detach().norm(dim=1).cpu().numpy()
-
-
-def encoder_decoder_cosine(sae: TopKSAE) -> np.ndarray:
-    """Cosine of each latent's encoder and decoder direction, shape (d_sae,): how far training moved it from tied."""
-    return torch.cosine_similarity(sae.W_enc.detach().t(), sae.W_dec.detach(), dim=1).cpu().numpy()
-
-
-def nearest_cosines(sae: TopKSAE) -> np.ndarray:
-    """Largest |cosine| of each decoder row with any other row, shape (d_sae,): near 1 means duplicated latents."""
-    rows = torch.nn.functional.normalize(sae.W_dec.detach(), dim=1)
-    out = torch.empty(len(rows))
-    for start in range(0, len(rows), 2048):
-        block = (rows[start : start + 2048] @ rows.t()).abs()
-        block[torch.arange(len(block)), torch.arange(start, start + len(block))] = 0
-        out[start : start + len(block)] = block.amax(1).cpu()
-    return out.numpy()
 
 
 def density_histogram(quality: Quality, n_bins: int = 40) -> tuple[np.ndarray, np.ndarray]:

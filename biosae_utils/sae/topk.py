@@ -9,7 +9,7 @@ Three kinds share one class. ``topk`` keeps the k largest pre-activations of eve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.sparse_ops import Pattern, SparseDots, SparseSums, choose_latents, top_k
+from biosae_utils.sae_options import Kind
 
 _CANDIDATES = 8  # a latent that bf16 misplaces by more than this many ranks would be missed; none was seen
-
-Kind = Literal["topk", "batchtopk", "matryoshka"]
 
 
 class TopKSAE(nn.Module):
@@ -74,8 +73,8 @@ class TopKSAE(nn.Module):
             raise BiosaeError(
                 "Sizes of the SAE do not fit", where=f"d_in={d_in}, d_sae={d_sae}, k={k}", do="choose 1 <= k <= d_sae"
             )
-        if kind not in ("topk", "batchtopk", "matryoshka"):
-            raise BiosaeError(f"No SAE of kind {kind!r}", do="choose topk, batchtopk or matryoshka")
+        if kind not in get_args(Kind):
+            raise BiosaeError(f"No SAE of kind {kind!r}", do=f"choose {', '.join(get_args(Kind))}")
         self.d_in, self.d_sae, self.k, self.kind = d_in, d_sae, k, kind
         self.width = min(4 * k, d_sae) if kind == "batchtopk" else k
         self.groups = _groups(d_sae, groups) if kind == "matryoshka" else ()

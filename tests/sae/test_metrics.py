@@ -59,17 +59,6 @@ def test_vectors_without_variance_are_refused(bad):
         metrics.evaluate(identity_sae(8), bad)
 
 
-def test_decoder_geometry_sees_duplicates_and_untied_encoders():
-    sae = TopKSAE(32, 64, 4, seed=0).requires_grad_(False)
-    np.testing.assert_allclose(metrics.decoder_norms(sae), 1, rtol=1e-5)
-    np.testing.assert_allclose(metrics.encoder_decoder_cosine(sae), 1, rtol=1e-5)
-    assert metrics.nearest_cosines(sae).max() < 0.9
-    sae.W_dec[3] = -sae.W_dec[7]
-    nearest = metrics.nearest_cosines(sae)
-    np.testing.assert_allclose(nearest[[3, 7]], 1, rtol=1e-5)
-    assert metrics.encoder_decoder_cosine(sae)[3] < 0.9
-
-
 def test_density_histogram_counts_latents_that_fired():
     fired = np.array([0, 1, 10, 100, 1000])
     counts, edges = metrics.density_histogram(metrics.Quality(np.ones(1000), 1.0, fired, 1000), n_bins=3)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.sparse_ops import SquaredError
-from biosae_utils.sae.topk import Kind, TopKSAE
-from biosae_utils.store import atomic_path
+from biosae_utils.sae.topk import TopKSAE
+from biosae_utils.sae_options import SaeOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +27,19 @@ DIVERGED = 100.0  # predicting the mean has loss 1
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How one SAE is trained.
+class TrainConfig(SaeOptions):
+    """How one SAE is trained: what `SaeOptions` lets one choose, and what stays as it was measured to be best.
+
+    Half the default batch and a third more steps than 600 of 2,048 reach the same held-out FVU with two thirds of the
+    work (0.061 at 900 steps, 0.065 at 600, against 0.062; d_in = 192).
 
     Attributes
     ----------
-    expansion, k, kind, groups
-        ``d_sae / d_in``; active latents; see `TopKSAE`.
-    steps, batch_size : int
-        Half the batch and a third more steps than 600 of 2,048 reach the same held-out FVU with two thirds of the work
-        (0.061 at 900 steps, 0.065 at 600, against 0.062; d_in = 192).
-    lr : float, optional
-        Peak learning rate of Adam, by default `default_lr`; linear warm-up over the first `warmup` share of steps,
-        linear decay over the last `decay`.
+    groups : tuple of int, optional
+        See `TopKSAE`.
+    warmup, decay : float
+        Shares of the steps over which Adam's learning rate rises linearly to its peak, `lr` or else `default_lr`, and
+        falls from it to nothing.
     auxk_alpha : float
         Weight of AuxK: latents that are dead explain what the live ones leave over. 0 switches it off.
     dead_after : int
@@ -53,13 +52,7 @@ class TrainConfig:
         Of the initial weights and of the order of batches.
     """
 
-    expansion: int = 4
-    k: int = 16
-    kind: Kind = "topk"
     groups: tuple[int, ...] | None = None
-    steps: int = 800
-    batch_size: int = 1024
-    lr: float | None = None
     warmup: float = 0.05
     decay: float = 0.2
     auxk_alpha: float = 1 / 32
@@ -172,7 +165,8 @@ class SAETrainer:
         device: torch.device | str = "cpu",
         name: str = "",
     ) -> None:
-        self.sae, self.config, self.scale, self.name = sae.to(device).train(), config, float(scale), name
+        self.sae, self.config, self.name = sae.to(device).train(), config, name
+        self.mean, self.scale = mean, float(scale)
         with torch.no_grad():
             sae.b_dec.copy_(mean * self.scale)
         sae.W_dec.requires_grad_(not config.freeze_decoder)
@@ -284,35 +278,20 @@ class SAETrainer:
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, path: Path | str) -> None:
-        """Write everything that `resume` needs; the file is whole or absent."""
-        state = {
-            "config": asdict(self.config),
+    def state(self) -> dict[str, Any]:
+        """Everything that `load_state` needs (see `checkpoints`)."""
+        return {
             "sae": self.sae.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "silent": self.silent,
             "step_no": self.step_no,
             "history": self.history,
-            "scale": self.scale,
         }
-        with atomic_path(path) as tmp:
-            torch.save(state, tmp)
 
-    def resume(self, path: Path | str) -> SAETrainer:
-        """Go on from a checkpoint of the same config; later steps equal those of an uninterrupted run bit for bit."""
-        try:
-            state = torch.load(path, weights_only=True, map_location=self.sae.b_dec.device)
-            same = state["config"] == asdict(self.config)
-        except FileNotFoundError as e:
-            raise BiosaeError("There is no such checkpoint", where=str(path)) from e
-        except Exception as e:
-            raise BiosaeError("The checkpoint is damaged", where=str(path), do="delete it and train again") from e
-        if not same:
-            raise BiosaeError(
-                "The checkpoint belongs to another training config", where=str(path), do="delete it and train again"
-            )
+    def load_state(self, state: dict[str, Any]) -> SAETrainer:
+        """Go on from a state of the same config and sample; later steps equal an uninterrupted run's bit for bit."""
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.silent.copy_(state["silent"])
-        self.step_no, self.history, self.scale = state["step_no"], state["history"], state["scale"]
+        self.step_no, self.history = state["step_no"], state["history"]
         return self

@@ -17,7 +17,6 @@ from biosae_utils.sae.training.run import (
     train_layers,
     train_one,
 )
-from biosae_utils.sae.training.sweep import sweep
 
 D = 64
 
@@ -142,36 +141,6 @@ def test_auxk_revives_planted_dead_latents(sample):
     assert fvu_with < fvu_without + 0.02
 
 
-def test_resumed_run_equals_an_uninterrupted_one(sample, tmp_path):
-    config = replace(SHORT, batch_size=300, dead_after=1_000)  # AuxK is at work; epochs do not divide evenly
-
-    whole = SAETrainer.from_sample(sample[:2_000], config)
-    whole.fit(shuffled_batches(sample[:2_000], 300, 0))
-
-    first = SAETrainer.from_sample(sample[:2_000], config)
-    first.fit(islice(shuffled_batches(sample[:2_000], 300, 0), 17))
-    first.checkpoint(tmp_path / "half.pt")
-    second = SAETrainer.from_sample(sample[:2_000], config).resume(tmp_path / "half.pt")
-    second.fit(shuffled_batches(sample[:2_000], 300, 0, start=second.step_no))
-
-    assert second.step_no == whole.step_no == 40
-    for name, value in whole.sae.state_dict().items():
-        assert torch.equal(value, second.sae.state_dict()[name]), name
-    assert whole.history == second.history
-
-
-def test_checkpoints_of_others_and_damaged_ones_are_refused(sample, tmp_path):
-    path = tmp_path / "run.pt"
-    SAETrainer.from_sample(sample, SHORT).checkpoint(path)
-    with pytest.raises(BiosaeError, match="another training config"):
-        SAETrainer.from_sample(sample, replace(SHORT, k=7)).resume(path)
-    path.write_bytes(path.read_bytes()[:1_000])
-    with pytest.raises(BiosaeError, match="damaged"):
-        SAETrainer.from_sample(sample, SHORT).resume(path)
-    with pytest.raises(BiosaeError, match="no such checkpoint"):
-        SAETrainer.from_sample(sample, SHORT).resume(tmp_path / "absent.pt")
-
-
 def test_batches_visit_every_row_once_an_epoch_and_can_start_late():
     x = torch.arange(100.0)[:, None]
     taken = list(islice(shuffled_batches(x, 30, seed=3), 9))
@@ -236,11 +205,3 @@ def test_frozen_decoder_stays_random_while_the_encoder_learns(sample):
     assert not torch.equal(trainer.sae.W_enc, before[1])
     free = train_one(sample, SHORT)
     assert evaluate(trainer.result().sae, sample[:4_000]).fvu > evaluate(free.sae, sample[:4_000]).fvu
-
-
-def test_sweep_puts_the_best_rate_first(sample):
-    configs = [replace(SHORT, lr=lr) for lr in (1e-5, 3e-3)]
-    table = sweep(sample, sample[:2_000], configs)
-    assert table.lr.tolist() == [3e-3, 1e-5]
-    assert table.fvu.is_monotonic_increasing
-    assert {"steps", "batch_size", "dead", "seconds"} <= set(table.columns)

@@ -1,7 +1,4 @@
-"""Write config/README.md from params.py and runconfig.py, so that every key is explained where it is checked.
-
-Run ``python scripts/config_readme.py`` after changing them; a test holds the two together.
-"""
+"""config/README.md, written from the declarations, so that every key is explained where it is checked."""
 
 from __future__ import annotations
 
@@ -13,10 +10,12 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from biosae_utils.params import PHASES, LayerPage, ModelPage, PageParams
-from biosae_utils.runconfig import ModelEntry, RunConfig
+from biosae_utils.params import Filled, marked
+from biosae_utils.phases.registry import phases
+from biosae_utils.runconfig import ModelEntry, ResourceEntry, RunConfig
 
-ROOT = Path(__file__).resolve().parents[1]
+SHIPPED = ("demo.yaml", "tiny.yaml")
+"""Configs that come with the project, in the order of the table; others in that folder are somebody's own."""
 
 HEAD = """# Configs
 
@@ -53,18 +52,9 @@ with the same `source`, the annotation page of that layer shows it as a control:
 One page again with another parameter, without touching the file:
 `biosae run 04_annotate --model mini-geneformer --layer 3 -p fdr=0.01`.
 
-This file is written by `python scripts/config_readme.py` from `biosae_utils/params.py` and `runconfig.py`; change the
-descriptions there.
+This file is written by `make sync` from the declarations of the phases (`biosae_utils/phases/`) and from
+`biosae_utils/runconfig.py`; change the descriptions there.
 """
-
-# Keys of a page that the runner fills in from the run itself; a block may not usefully hold them.
-FILLED = {*PageParams.model_fields, *LayerPage.model_fields, "data", "models", "rules_hash", "control", "options"}
-
-
-def block_name(phase: str) -> str:
-    """Key of the run's YAML that holds the parameters of `phase`."""
-    name = phase.split("_", 1)[1]
-    return next(key for key in RunConfig.model_fields if name.startswith(key) or key.startswith(name))
 
 
 def type_name(hint: object) -> str:
@@ -84,7 +74,10 @@ def limits(field: FieldInfo) -> str:
     """Bounds of a number, for instance ``> 0, < 1``."""
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
     found = [
-        (sign, getattr(rule, name)) for rule in field.metadata for name, sign in signs.items() if hasattr(rule, name)
+        (sign, getattr(rule, name))
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if getattr(rule, name, None) is not None
     ]
     return ", ".join(f"{sign} {bound:,}" for sign, bound in found)
 
@@ -109,26 +102,19 @@ def table(cls: type[BaseModel], skip: set[str] = frozenset()) -> str:
 
 def render() -> str:
     """The whole of config/README.md."""
-    runs = []
-    for path in sorted((ROOT / "config").glob("*.yaml")):
-        runs.append(f"| `{path.name}` | {yaml.safe_load(path.read_text()).get('title', '')} |")
-    phase_blocks = {block_name(phase) for phase in PHASES}
-    parts = [HEAD.format(runs="\n".join(runs)), "## The run\n\n" + table(RunConfig, skip=phase_blocks)]
-    names = ", ".join(f"`{phase}`" for phase in PHASES)
-    parts[-1] += f"\n\nThe phases are {names}. Each may have a block of parameters, named in its heading below."
-    parts.append("## One model: `models.<slug>`\n\n" + table(ModelEntry))
-    for phase, cls in PHASES.items():
-        own = set(cls.model_fields) - FILLED
-        scope = "layer" if issubclass(cls, LayerPage) else "model" if issubclass(cls, ModelPage) else "run"
-        text = cls.__doc__.split(": ", 1)[1].strip()
-        body = table(cls, skip=FILLED) if own else "No keys."
-        parts.append(
-            f"## `{block_name(phase)}`: phase {phase}, one page a {scope}\n\n{text[0].upper()}{text[1:]}\n\n{body}"
-        )
+    shipped = [(name, yaml.safe_load(Path("config", name).read_text()).get("title", "")) for name in SHIPPED]
+    runs = "\n".join(f"| `{name}` | {title} |" for name, title in shipped)
+    names = ", ".join(f"`{name}`" for name in phases())
+    parts = [
+        HEAD.format(runs=runs),
+        "## The run\n\n" + table(RunConfig, skip={"blocks"}),
+        f"The phases are {names}. Each may have a block of parameters, named in its heading below.",
+        "## One model: `models.<slug>`\n\n" + table(ModelEntry),
+        "## What jobs take: `resources.<block of a phase>`\n\n" + table(ResourceEntry),
+    ]
+    for name, phase in phases().items():
+        skip = {*marked(phase.params, Filled), "seed"}
+        text = " ".join((phase.params.__doc__ or "").split())
+        body = table(phase.params, skip=skip) if set(phase.params.model_fields) - skip else "No keys."
+        parts.append(f"## `{phase.short}`: phase {name}, one page a {phase.scope}\n\n{text}\n\n{body}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-if __name__ == "__main__":
-    target = ROOT / "config" / "README.md"
-    target.write_text(render())
-    print(f"wrote {target.relative_to(ROOT)}")
