@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DEAD, LAYER, MODEL, N_PROGRAMMES, RUN, STATE, UNTRAINED, left_by, programme
+from planted_project import DEAD, LAYER, MODEL, N_PROGRAMMES, RUN, STATE, UNTRAINED, left_by, programme
 
 from biosae_utils.book.page import Result
 from biosae_utils.phases.base import Size
