@@ -36,10 +36,9 @@ p = page.params
 # %% tags=["hide-input"]
 import pandas as pd
 
-from biosae_utils.book import scorecard
-from biosae_utils.book.claims_table import VERDICTS
+from biosae_utils.book import plots, scorecard
 from biosae_utils.book.status import collect_claims
-from biosae_utils.claims import of_control
+from biosae_utils.claims import VERDICTS, of_control
 from biosae_utils.errors import BiosaeError
 
 claims = collect_claims(p.run, results=p.results, write=False)
@@ -83,7 +82,7 @@ for group, name, axis, how in (
     part = table[table["group"] == group]
     if len(part):
         page.figure(
-            scorecard.forest(part, axis),
+            plots.forest(part, xtitle=axis, names=VERDICTS),
             name=name,
             alt=f"Forest plot of {len(part)} claims: value with its interval against its control; "
             f"{(part.verdict == 'supported').sum()} supported, {(part.verdict == 'not_supported').sum()} not supported.",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from biosae_utils.book.claims_table import VERDICTS, interval, number, page_name
-from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
+from biosae_utils.book.claims_strip import interval, page_name
+from biosae_utils.book.numbers import number
+from biosae_utils.claims import VERDICTS
 from biosae_utils.store import fingerprint
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-COLOURS = {"supported": REAL, "not_supported": ACCENT}
-NUMBERS = ("value", "low", "high", "control", "published")
+NUMBERS = ("value", "low", "high", "control", "control_low", "control_high", "published")
 
 
 def tally(claims: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -61,26 +58,27 @@ def claims_table(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def scaled(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Tested claims as numbers on one axis.
+    """Tested claims as numbers on one axis, as `plots.forest` draws them.
 
     Shares (unit ``share ...`` or ``% ...``) are in percent. Other units are divided by the largest of value, control
-    and interval of the claim, so that they can be drawn beside each other; `scale` says by what.
+    and intervals of the claim, so that they can be drawn beside each other; `scale` says by what.
 
     Returns
     -------
     DataFrame
-        label, group ("share" or "other"), verdict, value, low, high, control, published, scale, hover.
+        label, group ("share" or "other"), verdict, value, low, high, control, control_low, control_high, published,
+        scale, hover.
     """
     rows = []
     for c in claims:
         if c["value"] is None or c["control"] is None:
             continue
-        low, high = c["interval"] or (c["value"], c["value"])
-        numbers = np.array([c["value"], low, high, c["control"], np.nan if c["published"] is None else c["published"]])
+        ends = [*(c["interval"] or [c["value"]] * 2), c["control"], *(c["control_interval"] or [c["control"]] * 2)]
+        numbers = np.array([c["value"], *ends, np.nan if c["published"] is None else c["published"]])
         is_share = c["unit"].startswith(("share", "%"))
-        scale = (1 if c["unit"].startswith("%") else 0.01) if is_share else float(np.abs(numbers[:4]).max()) or 1.0
+        scale = (1 if c["unit"].startswith("%") else 0.01) if is_share else float(np.abs(numbers[:6]).max()) or 1.0
         about = {
-            "label": f"{page_name(c)}: {c['id']}",
+            "label": ": ".join([page_name(c), "/".join(part for part in (c["id"], c["group"]) if part)]),
             "group": "share" if is_share else "other",
             "verdict": c["verdict"],
             "scale": scale,
@@ -89,42 +87,3 @@ def scaled(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
         }
         rows.append(about | dict(zip(NUMBERS, (numbers / scale).tolist(), strict=True)))
     return pd.DataFrame(rows, columns=["label", "group", "verdict", *NUMBERS, "scale", "hover"])
-
-
-def forest(table: pd.DataFrame, axis: str) -> Figure:
-    """Value with its interval (coloured by verdict) against the control (grey) and the published value (diamond).
-
-    Parameters
-    ----------
-    table : DataFrame
-        Rows of `scaled` that share an axis.
-    axis : str
-        Title of that axis.
-    """
-    import plotly.graph_objects as go
-
-    fig = go.Figure()
-    for row in table.itertuples():
-        thin = {"color": "rgba(127,127,127,.4)", "width": 1}
-        ends = {"x": [row.control, row.value], "y": [row.label] * 2}
-        fig.add_scatter(**ends, mode="lines", line=thin, showlegend=False, hoverinfo="skip")
-
-    def points(part: pd.DataFrame, column: str, name: str, marker: dict[str, Any], **more: Any) -> None:
-        text = {"hovertext": part["hover"], "hoverinfo": "text"}
-        fig.add_scatter(x=part[column], y=part["label"], mode="markers", name=name, marker=marker, **text, **more)
-
-    points(table, "control", "control", {"color": CONTROL, "symbol": "x", "size": 8})
-    for verdict, colour in COLOURS.items():
-        part = table[table["verdict"] == verdict]
-        if len(part):
-            bars = {"array": part["high"] - part["value"], "arrayminus": part["value"] - part["low"]}
-            error = {"type": "data", "symmetric": False, **bars}
-            points(part, "value", VERDICTS[verdict], {"color": colour, "size": 9}, error_x=error)
-    stated = table[table["published"].notna()]
-    if len(stated):
-        points(stated, "published", "published", {"symbol": "diamond-open", "size": 9, "color": OKABE_ITO[1]})
-    labels = list(dict.fromkeys(table["label"]))
-    fig.update_yaxes(categoryorder="array", categoryarray=labels[::-1], automargin=True, tickfont={"size": 11})
-    fig.update_xaxes(title=axis)
-    fig.update_layout(height=140 + 22 * len(labels), legend={"y": 1 + 30 / (140 + 22 * len(labels))})
-    return fig

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from biosae_utils.book import scorecard
-from biosae_utils.claims import Claim
+from biosae_utils.book import plots, scorecard
+from biosae_utils.claims import VERDICTS, Claim
 from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,9 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def claim(**fields: object) -> dict[str, object]:
     base = {
         "id": "one", "phase": "04_annotate", "model": "m", "layer": 2, "title": "Latents are annotated", "value": 12.0,
-        "unit": "% of latents", "interval": (10.0, 14.0), "control": 3.0, "control_kind": "permuted labels",
+        "unit": "% of latents", "interval": (10.0, 14.0), "interval_over": "cells", "control": 3.0,
+        "control_kind": "permuted labels",
         "rule": "supported if the interval lies above the control", "verdict": "supported", "command": "biosae run",
     }  # fmt: skip
+    if fields.get("interval", ()) is None:
+        base["interval_over"] = ""
+    if fields.get("verdict") == "not_tested":
+        base |= {"reason": "nothing was fetched"}
     return Claim(**{**base, **fields}).model_dump(mode="json")
 
 
@@ -39,10 +44,10 @@ def claims() -> list[dict[str, object]]:
 
 
 def test_tally_counts_every_verdict(claims: list[dict[str, object]]) -> None:
-    assert scorecard.tally(claims) == {"supported": 2, "not_supported": 1, "not_tested": 1}
-    assert scorecard.tally([]) == {"supported": 0, "not_supported": 0, "not_tested": 0}
+    assert scorecard.tally(claims) == {"supported": 2, "trivial": 0, "not_supported": 1, "not_tested": 1}
+    assert set(scorecard.tally([]).values()) == {0}
     table = scorecard.by_phase(claims).set_index("phase")
-    assert table.loc["05_svd"].tolist() == [1, 0, 1] and table.to_numpy().sum() == len(claims)
+    assert table.loc["05_svd"].tolist() == [1, 0, 0, 1] and table.to_numpy().sum() == len(claims)
 
 
 def test_shares_are_percent_and_the_rest_is_relative(claims: list[dict[str, object]]) -> None:
@@ -59,9 +64,9 @@ def test_shares_are_percent_and_the_rest_is_relative(claims: list[dict[str, obje
 
 def test_forest_shows_value_control_interval_and_verdict(claims: list[dict[str, object]]) -> None:
     table = scorecard.scaled(claims)
-    fig = scorecard.forest(table[table["group"] == "share"], "percent")
+    fig = plots.forest(table[table["group"] == "share"], names=VERDICTS)
     named = {t.name: t for t in fig.data if t.name}
-    assert set(named) == {"control", "supported", "not supported", "published"}
+    assert set(named) == {"thread", "control", "supported", "not supported", "published"}
     assert list(named["control"].x) == [3, 60] and list(named["supported"].x) == [12]
     assert list(named["supported"].error_x.array) == [2] and list(named["supported"].error_x.arrayminus) == [2]
     assert "permuted labels" in named["control"].hovertext[0]

@@ -10,7 +10,7 @@ rule book:
     output:
         str(html_dir(RUN.run) / "index.html"),
     params:
-        run_config=shlex.quote(RUN_CONFIG),
+        run_config=lambda wildcards: shlex.quote(RUN_CONFIG),  # a function: braces in the name are no wildcards
     log:
         f"logs/{RUN.run}/book.log",
     shell:

@@ -119,7 +119,7 @@ for phase in RUN.phases:
         params:
             phase=phase,
             json=as_json(phase),
-            config=shlex.quote(RUN_CONFIG),
+            config=lambda wildcards: shlex.quote(RUN_CONFIG),  # a function: braces in the name are no wildcards
         log:
             f"logs/{RUN.run}/{where}{phase}.page.log",
         resources:
