@@ -6,43 +6,8 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from biosae_utils.claims import of_control
-
-VERDICTS = {"supported": "supported", "not_supported": "not supported", "not_tested": "not tested"}
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """A value with three significant digits and its unit: a "share of X" as "% of X", a missing value as a dash."""
-    if value is None:
-        return "–"
-    text, unit = _digits(value, unit)
-    return f"{text} {unit}".strip()
-
-
-def span(values: Sequence[float | None], unit: str = "") -> str:
-    """Lowest to highest value, with the unit once; a single number if they look alike."""
-    known = sorted(v for v in values if v is not None)
-    if not known:
-        return "–"
-    (low, unit_once), (high, _) = _digits(known[0], unit), _digits(known[-1], unit)
-    return f"{low if low == high else f'{low} to {high}'} {unit_once}".strip()
-
-
-def _digits(value: float, unit: str) -> tuple[str, str]:
-    value = value or 0.0  # not minus zero
-    if unit == "share" or unit.startswith("share "):
-        value, unit = 100 * value, "%" + unit.removeprefix("share")
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}", unit
-
-
-def _percent(unit: str) -> str:
-    """The unit without what it is a share of, where the title says that."""
-    return "share" if unit.startswith("share") else unit
-
-
-def interval(claim: dict[str, Any]) -> str:
-    """The claim's 95 % interval, or an empty string."""
-    return span(claim["interval"], _percent(claim["unit"])) if claim["interval"] else ""
+from biosae_utils.analysis.claims_summary import interval, number, page_name, percent, span
+from biosae_utils.claims import VERDICTS, is_finding
 
 
 def claims_html(claims: Sequence[dict[str, Any]], *, where: bool = False, caption: str = "Claims of this page") -> str:
@@ -79,7 +44,7 @@ def claims_html(claims: Sequence[dict[str, Any]], *, where: bool = False, captio
 def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> str:
     """One row per phase: how many claims held, did not, were not tested; and its first claim with value and control.
 
-    Claims of models that are controls are left out.
+    Claims of models that are controls, and checks of the software, are left out.
 
     Parameters
     ----------
@@ -89,7 +54,7 @@ def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> s
         Name of each phase in words.
     """
     rows = []
-    for phase, group in sorted(_grouped([c for c in claims if not of_control(c)], "phase").items()):
+    for phase, group in sorted(_grouped([c for c in claims if is_finding(c)], "phase").items()):
         counts = [sum(c["verdict"] == verdict for c in group) for verdict in VERDICTS]
         chips = " ".join(
             f'<span class="biosae-verdict {verdict}">{n} {word}</span>'
@@ -98,8 +63,8 @@ def overview_html(claims: Sequence[dict[str, Any]], titles: dict[str, str]) -> s
         )
         first = next((c for c in group if c["verdict"] != "not_tested"), group[0])
         same = [c for c in group if c["title"] == first["title"] and c["value"] is not None]
-        value = html.escape(span([c["value"] for c in same], _percent(first["unit"])))
-        control = html.escape(span([c["control"] for c in same], _percent(first["unit"])))
+        value = html.escape(span([c["value"] for c in same], percent(first["unit"])))
+        control = html.escape(span([c["control"] for c in same], percent(first["unit"])))
         beside = f"<br><small>{value}; control {control}</small>" if same else ""
         cells = [html.escape(titles.get(phase, phase)), chips, html.escape(first["title"]) + beside]
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
@@ -142,9 +107,3 @@ def _table(head: list[str], rows: list[str], caption: str) -> str:
         f'<div class="biosae-claims" tabindex="0" role="region" aria-label="{html.escape(caption, quote=True)}"><table>'
         f"<caption>{html.escape(caption)}</caption><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def page_name(about: dict[str, Any]) -> str:
-    """``04_annotate, mini-scgpt, layer 3``."""
-    parts = [about["phase"], about["model"], None if about["layer"] is None else f"layer {about['layer']}"]
-    return ", ".join(p for p in parts if p)
