@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from biosae_utils.claims import VERDICTS
+from biosae_utils.numbers import number, span
 from biosae_utils.store import fingerprint
 
 NUMBERS = ("value", "low", "high", "control", "control_low", "control_high", "published")
@@ -16,38 +17,14 @@ NUMBERS = ("value", "low", "high", "control", "control_low", "control_high", "pu
 # ---- a claim in words --------------------------------------------------------------------------------------------
 
 
-def number(value: float | None, unit: str = "") -> str:
-    """A value with three significant digits and its unit: a "share of X" as "% of X", a missing value as a dash."""
-    if value is None:
-        return "–"
-    text, unit = _digits(value, unit)
-    return f"{text} {unit}".strip()
+def sign(unit: str) -> str:
+    """The unit where there is no room for what it is a share of."""
+    return "share" if unit.startswith("share") else "%" if unit.startswith("%") else ""
 
 
-def span(values: Sequence[float | None], unit: str = "") -> str:
-    """Lowest to highest value, with the unit once; a single number if they look alike."""
-    known = sorted(v for v in values if v is not None)
-    if not known:
-        return "–"
-    (low, unit_once), (high, _) = _digits(known[0], unit), _digits(known[-1], unit)
-    return f"{low if low == high else f'{low} to {high}'} {unit_once}".strip()
-
-
-def _digits(value: float, unit: str) -> tuple[str, str]:
-    if unit == "share" or unit.startswith("share "):
-        value, unit = 100 * value, "%" + unit.removeprefix("share")
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return "0" if text == "-0" else text, unit
-
-
-def percent(unit: str) -> str:
-    """The unit without what it is a share of, where the title says that."""
-    return "share" if unit.startswith("share") else unit
-
-
-def interval(claim: dict[str, Any]) -> str:
-    """The claim's 95 % interval, or an empty string."""
-    return span(claim["interval"], percent(claim["unit"])) if claim["interval"] else ""
+def interval(claim: Mapping[str, Any], name: str = "interval") -> str:
+    """The 95 % interval of a claim's value, or of its control, in words; an empty string where there is none."""
+    return span(claim[name], sign(claim["unit"])) if claim[name] else ""
 
 
 def page_name(about: dict[str, Any]) -> str:

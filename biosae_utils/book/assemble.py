@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
-from biosae_utils.book.claims_table import claims_html
+from biosae_utils.book.claims_strip import claims_html
 from biosae_utils.book.page import TAKEAWAYS
 from biosae_utils.book.paths import notebook
 from biosae_utils.errors import BiosaeError

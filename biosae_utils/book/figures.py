@@ -29,8 +29,7 @@ TABLE_MIME = "application/vnd.biosae.table+json"
 MAX_ROWS = 5_000
 
 LIGHT = frozenset(
-    ("bar", "box", "contour", "heatmap", "histogram", "histogram2d", "histogram2dcontour", "image", "pie", "scatter")
-    + ("scatterternary", "violin")
+    "bar box contour heatmap histogram histogram2d histogram2dcontour image pie scatter scatterternary violin".split()
 )
 """Kinds of traces that Plotly's cartesian bundle, a third of the whole, can draw."""
 
@@ -153,10 +152,10 @@ def table_bundle(df: pd.DataFrame, *, name: str, caption: str, max_rows: int = M
 
 
 def _column(title: str, values: pd.Series, cells: list[Any]) -> dict[str, Any]:
-    """Title, kind, width in characters and digits of a column: as many decimals for all its numbers, or significant ones.
+    """Title, kind, width in characters, and digits of a column.
 
-    Three digits tell the largest number; a column whose numbers differ by orders of magnitude, as p-values do, is
-    written number by number.
+    All its numbers have as many decimals, three digits for the largest; where they differ by orders of magnitude, as
+    p-values do, each is written by itself.
     """
     about: dict[str, Any] = {"title": title, "numeric": values.dtype.kind in "iuf"}
     words = [len(str(c)) for c in cells if c is not None]

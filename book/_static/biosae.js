@@ -53,26 +53,28 @@
     return layout[name] || (layout[name] = {});
   }
 
-  /* Panels, each as its two axes, row by row. */
+  /* Panels, each as its two axes with their names, row by row. */
   function panels(layout, traces) {
     const found = new Map();
     traces.forEach(function (t) { found.set((t.xaxis || "x") + (t.yaxis || "y"), [t.xaxis || "x", t.yaxis || "y"]); });
     return Array.from(found.values()).map(function (ids) {
-      return { x: axisOf(layout, ids[0]), y: axisOf(layout, ids[1]) };
-    }).filter(function (p) { return p.x.domain && p.y.domain; }).sort(function (a, b) {
-      return b.y.domain[1] - a.y.domain[1] || a.x.domain[0] - b.x.domain[0];
+      return { ids: ids, x: axisOf(layout, ids[0]), y: axisOf(layout, ids[1]) };
+    }).sort(function (a, b) {
+      const above = (b.y.domain || [0, 1])[1] - (a.y.domain || [0, 1])[1];
+      return above || (a.x.domain || [0, 1])[0] - (b.x.domain || [0, 1])[0];
     });
   }
 
-  function stack(layout, traces) {
-    const all = panels(layout, traces);
-    const beside = all.some(function (p) { return p.x.domain[0] > 0; });
-    if (!beside) return;
-    const rows = new Set(all.map(function (p) { return p.y.domain[1]; })).size;
-    const span = all[0].y.domain[1] - all[0].y.domain[0];
-    const tall = Math.max(210, (layout.height - EDGES) * span), gap = rows > 1 ? (layout.height - EDGES) * (1 - rows * span) / (rows - 1) : 70;
+  /* Panels that stand beside each other, under each other, each at least `least` pixels tall. */
+  function stack(layout, all, least) {
+    if (!all.some(function (p) { return p.x.domain && p.x.domain[0] > 0; })) {
+      layout.height = Math.max(layout.height, least + EDGES);
+      return;
+    }
+    const span = all[0].y.domain ? all[0].y.domain[1] - all[0].y.domain[0] : 1;
+    const tall = Math.max(210, least, (layout.height - EDGES) * span), gap = 58;
     const total = all.length * tall + (all.length - 1) * gap;
-    const title = { x: null, y: null };
+    const title = {};
     all.forEach(function (p) {
       ["x", "y"].forEach(function (k) { if (!title[k] && p[k].title && p[k].title.text) title[k] = p[k].title; });
     });
@@ -81,8 +83,8 @@
       p.x.domain = [0, 1];
       p.y.domain = [Math.max(0, top - tall / total), top];
       p.x.showticklabels = p.y.showticklabels = true;
-      if (title.y) p.y.title = title.y;
-      if (title.x && i === all.length - 1) p.x.title = title.x;
+      p.y.title = title.y;
+      p.x.title = i === all.length - 1 ? title.x : undefined;
     });
     layout.height = total + EDGES;
   }
@@ -97,18 +99,46 @@
     return lines;
   }
 
-  /* Long names on the vertical axis take the width that the data need: break them into lines. */
-  function breakNames(layout, traces) {
-    const names = new Set();
-    traces.forEach(function (t) { if (Array.isArray(t.y)) t.y.forEach(function (v) { if (typeof v === "string") names.add(v); }); });
-    const all = Array.from(names);
-    if (!all.some(function (n) { return n.length > 16; })) return;
-    const lines = all.map(function (n) { return wrapped(n, 16); });
-    Object.keys(layout).filter(function (k) { return k.startsWith("yaxis"); }).forEach(function (k) {
-      Object.assign(layout[k], { tickmode: "array", tickvals: all, ticktext: lines.map(function (l) { return l.join("<br>"); }), tickfont: { size: 10 } });
+  /* Long names on the vertical axis take the width that the data need: each is written above its row instead.
+     Returns what that takes, or null where names are short. */
+  function longNames(traces, width) {
+    const rows = new Set();
+    traces.forEach(function (t) { if (Array.isArray(t.y)) t.y.forEach(function (v) { if (typeof v === "string") rows.add(v); }); });
+    const names = Array.from(rows);
+    if (!names.some(function (n) { return n.length > 16; })) return null;
+    const text = names.map(function (n) { return wrapped(n, Math.floor((width - 20) / 6.5)); });
+    const first = traces.filter(function (t) { return (t.yaxis || "y") === (traces[0].yaxis || "y") && t.visible !== false; });
+    const bars = new Set(first.filter(function (t) { return t.type === "bar"; }).map(function (t) { return t.offsetgroup || t.name; })).size;
+    const head = 14 * Math.max.apply(null, text.map(function (l) { return l.length; })) + 4;
+    const body = bars ? 18 * bars : 16, row = head + body + 6;
+    return { names: names, text: text, bars: bars, gap: (head + 6) / row, least: names.length * row };
+  }
+
+  function nameAboveRows(layout, all, about) {
+    if (about.bars) layout.bargap = about.gap;
+    layout.annotations = layout.annotations || [];
+    all.forEach(function (p) {
+      const domain = p.y.domain || [0, 1];
+      const row = (layout.height - EDGES) * (domain[1] - domain[0]) / about.names.length;
+      p.y.showticklabels = false;
+      about.names.forEach(function (n, i) {
+        layout.annotations.push({
+          text: about.text[i].join("<br>"), xref: p.ids[0] + " domain", x: 0, xanchor: "left", align: "left", yref: p.ids[1], y: n,
+          yanchor: "bottom", yshift: about.bars ? row * (1 - about.gap) / 2 : 6, showarrow: false, font: { size: 11 },
+        });
+      });
     });
-    const need = all.length * (12 * Math.max.apply(null, lines.map(function (l) { return l.length; })) + 8) + EDGES;
-    layout.height = Math.max(layout.height, need);
+  }
+
+  /* Titles of axes that are longer than their axis, in lines. */
+  function breakTitles(layout, width) {
+    Object.keys(layout).filter(function (k) { return /^[xy]axis/.test(k); }).forEach(function (k) {
+      const axis = layout[k], title = axis.title && axis.title.text;
+      if (!title) return;
+      const domain = axis.domain || [0, 1];
+      const room = (k[0] === "x" ? width - 70 : layout.height - EDGES) * (domain[1] - domain[0]);
+      axis.title = Object.assign({}, axis.title, { text: wrapped(title, Math.max(16, Math.floor(room / 8))).join("<br>") });
+    });
   }
 
   function legendRows(traces, width) {
@@ -128,13 +158,18 @@
     layout.height = layout.height || 450;
     delete layout.updatemenus;
     const narrow = width < NARROW;
+    content.data.forEach(function (t) { if (t.type === "heatmap") t.textfont = narrow ? { size: 9 } : undefined; });
     if (narrow) {
-      stack(layout, content.data);
-      breakNames(layout, content.data);
+      (layout.annotations || []).forEach(function (a) { a.text = wrapped(a.text, Math.floor((width - 50) / 8)).join("<br>"); });
+      const all = panels(layout, content.data);
+      const about = longNames(content.data, width);
+      stack(layout, all, about ? about.least : 0);
+      if (about) nameAboveRows(layout, all, about);
       layout.legend = Object.assign({}, layout.legend, { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, xanchor: "left", font: { size: 12 } });
-      layout.margin = Object.assign({}, layout.margin, { l: 44, r: 10 });
+      layout.margin = Object.assign({}, layout.margin, { l: about ? 12 : 44, r: 10 });
       layout.font = Object.assign({}, layout.font, { size: 12 });
     }
+    breakTitles(layout, width);
     if (layout.showlegend !== false) layout.height += LINE * Math.max(0, legendRows(content.data, width - 60) - 1);
     return layout;
   }
@@ -165,7 +200,8 @@
     const content = data(figure);
     const fit = function () {
       const layout = fitted(content, plot.clientWidth);
-      plot.style.minHeight = layout.height + "px";
+      plot.style.minHeight = "0";
+      plot.style.height = layout.height + "px";
       return layout;
     };
     load(figure.dataset.bundle).then(function () {
@@ -219,6 +255,7 @@
   function shown(column) {
     return function (value) {
       if (value === null || value === undefined || value === "") return "";
+      if (column.long) return "<div>" + window.DataTable.util.escapeHtml(String(value)) + "</div>"; // two lines of it
       if (typeof value !== "number" || !column.numeric) return window.DataTable.util.escapeHtml(String(value));
       if (column.significant) return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1).replace("e-", "e\u2212") : String(value);
       const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: column.decimals, maximumFractionDigits: column.decimals, useGrouping: Math.abs(value) >= 10000 });
@@ -257,6 +294,10 @@
           });
           const scroll = element.querySelector(".dt-layout-table > .dt-layout-cell");
           if (scroll) { scroll.tabIndex = 0; scroll.setAttribute("role", "region"); scroll.setAttribute("aria-label", content.caption); }
+          element.querySelector("tbody").addEventListener("click", function (event) { // long texts open with their row
+            const row = event.target.closest("tr");
+            if (event.target.closest("td.long") && !String(window.getSelection())) row.classList.toggle("open");
+          });
           element.dataset.drawn = "yes";
         });
       })

@@ -64,7 +64,7 @@ def test_the_text_leaves_no_claim_out(claims):
     table = claims_summary.as_text(claims)
     assert table["verdict"].tolist() == ["supported", "not supported", "supported", "not tested"]
     assert table["value"].tolist() == ["12 % of latents", "40 %", "0.8 AUROC", "–"]
-    assert table["95 % interval"].tolist() == ["10 to 14 % of latents", "30 to 50 %", "", ""]
+    assert table["95 % interval"].tolist() == ["10 to 14 %", "30 to 50 %", "", ""]
     assert table["which"].tolist() == ["", "", "T cells", ""]
     assert table["why not tested"].tolist() == ["", "", "", "there is one seed"]
 
@@ -76,23 +76,13 @@ def test_the_hash_of_the_wording_ignores_results_and_follows_rules(claims):
     assert claims_summary.wording([c | {"rule": "supported if we like it"} for c in claims]) != before
 
 
-@pytest.mark.parametrize(
-    ("value", "unit", "says"),
-    [
-        (0.1234, "share of variance", "12.3 % of variance"),
-        (12345.6, "genes", "12,346 genes"),
-        (-0.0, "%", "0 %"),
-        (None, "%", "–"),
-    ],
-)
-def test_numbers_are_written_with_the_digits_they_deserve(value, unit, says):
-    assert claims_summary.number(value, unit) == says
-
-
-def test_a_span_names_its_unit_once_and_one_number_only_once():
-    assert claims_summary.span([3, 1, None], "%") == "1 to 3 %"
-    assert claims_summary.span([1.0001, 1.0002], "%") == "1 %"
-    assert claims_summary.span([None]) == "–"
+def test_page_and_interval_in_words():
+    assert claims_summary.page_name(claim()) == "04_annotate, m, layer 2"
+    assert claims_summary.page_name(claim(layer=None)) == "04_annotate, m"
+    assert claims_summary.interval(claim()) == "10 to 14 %"
+    auroc = claim(unit="AUROC", control_interval=(0.005, 0.02))
+    assert claims_summary.interval(auroc, "control_interval") == "0.005 to 0.02"
+    assert claims_summary.interval(claim(interval=None, interval_over="")) == ""
 
 
 def test_a_title_after_a_colon_keeps_its_abbreviations():

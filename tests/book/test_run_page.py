@@ -1,21 +1,18 @@
-"""One page: executed in a kernel of this Python, in an order that all pages have; failures are one line."""
+"""One page: executed by this very Python, in an order that all pages have; failures are one line."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 
 from biosae_utils.book.page import TAKEAWAYS
-from biosae_utils.book.run_page import command, fill, run_page, runtime_folder
+from biosae_utils.book.run_page import command, fill, run_page
 from biosae_utils.errors import BiosaeError
 from biosae_utils.phases.registry import find
 from biosae_utils.runconfig import RunConfig
@@ -101,12 +98,6 @@ def test_somebody_elses_kernel_and_a_long_folder_for_temporary_files_do_no_harm(
     assert done.returncode == 0 and OUT.is_file(), done.stderr
 
 
-def test_sockets_of_kernels_lie_in_short_folders(monkeypatch):
-    with runtime_folder() as folder:
-        assert folder.is_dir() and len(str(folder)) < 90
-    assert not folder.exists()
-
-
 def test_text_names_only_parameters():
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# {{ run }} and {{layer}}")])
     with pytest.raises(BiosaeError, match="layer"):
@@ -119,25 +110,3 @@ def test_the_command_names_what_differs_from_the_config(project):
     assert command(find("71_two_words"), changed, "config/tiny.yaml") == (
         "biosae run 71_two_words --model m --layer 2 --config config/tiny.yaml -p n_top=7"
     )
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel to end children")
-def test_a_kernel_dies_with_its_runner(project):
-    path = Path("notebooks/70_draws.py")
-    path.write_text(
-        path.read_text().replace("found = page", "import time; open('begun', 'w'); time.sleep(120)\nfound = page")
-    )
-    run = [sys.executable, "-m", "biosae_utils.book.run_page", "70_draws"]
-    job = subprocess.Popen([*run, "--params", json.dumps({"run": "tiny"})])
-    try:
-        while not Path("begun").exists():
-            assert job.poll() is None
-            time.sleep(0.1)
-        kernels = psutil.Process(job.pid).children(recursive=True)
-        assert kernels, "the kernel did not start"
-        os.kill(job.pid, signal.SIGKILL)
-        _, alive = psutil.wait_procs(kernels, timeout=20)
-        assert alive == [] and not OUT.exists()
-    finally:
-        job.kill()
-        job.wait()

@@ -59,7 +59,7 @@ def _scale(canvas: Canvas, letter: str) -> dict[str, Any]:
     elif letter in look.get("percent", ""):
         axis["tickformat"] = ".2~%"
     elif ends and _are_layers(canvas, letter, ends):
-        axis["dtick"] = 1
+        axis["dtick"] = max(1, math.ceil((ends[1] - ends[0]) / 12))
     if letter in look.get("zero", ""):
         axis["rangemode"] = "tozero"
     if (given := look.get(f"{letter}range")) is not None:
