@@ -133,6 +133,6 @@ page.takeaways(
         f"Of {facts.n_findings} findings, {facts.supported} are supported by the distance from their control, "
         f"{facts.trivial} lie above the control by too little to matter, {facts.not_supported} are not supported, and "
         f"{facts.not_tested} were not tested.",
-        f"Claims that did not hold somewhere: {facts.not_held}.",
+        f"Kinds of claims that did not hold on at least one page: {facts.n_not_held} ({facts.not_held}).",
     ]
 )

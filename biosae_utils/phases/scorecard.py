@@ -16,7 +16,7 @@ from biosae_utils.phases.inputs import Inputs
 from biosae_utils.phases.output import Output
 from biosae_utils.phases.registry import find
 
-N_NAMED = 8
+N_NAMED = 4
 """Claims that did not hold and that the takeaways name."""
 
 
