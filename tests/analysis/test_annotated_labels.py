@@ -21,7 +21,7 @@ def planted():
     sets, lists = random_sets(rng, 30, N_GENES, 30, 31), random_lists(rng, N_LATENTS, N_GENES, 15).tolil()
     rate = np.full((N_GENES, N_LATENTS + 2), 0.05)
     for i in range(4):
-        own = sets.members(i)
+        own = sets.membership[i].indices
         lists.rows[i], lists.data[i] = sorted(own[:15]), [1] * 15
         rate[own[:15], i + 2] = 0.8
         if i < 2:
@@ -62,7 +62,7 @@ def test_coarse_terms_are_hallmarks_or_the_largest(planted):
 def test_terms_gather_at_the_top_of_the_latent_that_reads_them(planted):
     problem, latents, firing, listed = planted
     labels = annotated_labels(problem, latents, firing, listed, alpha=0.01)
-    sets = from_dict({f"T{i}": problem.sets.genes[problem.sets.members(i)] for i in range(6)}, "Hallmark")
+    sets = from_dict({f"T{i}": problem.sets.members(i) for i in range(6)}, "Hallmark")
     ranked = ranked_terms(labels, firing.mean(), sets.on_genes(problem.sets.genes), n_latents=2, n_terms=3)
     assert list(ranked.columns) == ["latent", "name", "nes", "p", "q", "leading"]
     best = ranked.drop_duplicates("latent")

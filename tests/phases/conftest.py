@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from planted_project import (
+
+from biosae_utils.phases.registry import find
+from biosae_utils.phases.run import compute
+from phases.planted_project import (
     IN_PROGRAMME,
     LAYER,
     MODEL,
@@ -19,9 +22,6 @@ from planted_project import (
     leave_model,
     left_by,
 )
-
-from biosae_utils.phases.registry import find
-from biosae_utils.phases.run import compute
 
 
 @pytest.fixture(scope="session")

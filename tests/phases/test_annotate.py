@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from planted_project import IN_PROGRAMME, LAYER, MODEL, N_GENES, N_PROGRAMMES, RUN, UNTRAINED, symbol
 
 from biosae_utils.analysis import edges
 from biosae_utils.book.page import Result
@@ -20,6 +19,7 @@ from biosae_utils.phases.annotate import PHASE, Params
 from biosae_utils.phases.annotate_claims import WORDS
 from biosae_utils.phases.run import compute
 from biosae_utils.store import sha256
+from phases.planted_project import IN_PROGRAMME, LAYER, MODEL, N_GENES, N_PROGRAMMES, RUN, UNTRAINED, symbol
 
 ABOUT = {
     **RUN, "model": MODEL, "source": "nowhere", "layer": LAYER, "genesets": "sets.parquet", "collections": ["Planted"],
