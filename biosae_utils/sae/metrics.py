@@ -89,9 +89,9 @@ def evaluate(sae: TopKSAE, x: np.ndarray | Tensor) -> Quality:
         values, indices = sae.encode(block)
         residual.append((block - sae.decode(values, indices)).pow(2).sum(1).double().cpu().numpy())
         n_fired += torch.bincount(indices[values > 0], minlength=sae.d_sae)
-        centred = (block - sae.b_dec).double()  # sums about a vector near the mean keep their digits
-        total += centred.sum(0)
-        squares += centred.pow(2).sum().item()
+        centred = block - sae.b_dec  # sums about a vector near the mean keep their digits
+        total += centred.sum(0, dtype=torch.float64)
+        squares += centred.square().sum(dtype=torch.float64).item()
     spread = squares - total.pow(2).sum().item() / len(x)
     if not spread > 0:
         raise BiosaeError("The vectors do not vary, or are not finite", where=f"{len(x)} vectors")

@@ -205,8 +205,9 @@ class SAETrainer:
         self._update()
         with torch.no_grad():
             active = values > 0
-            self.silent += len(x)
-            self.silent[indices[active]] = 0
+            hit = torch.zeros(sae.d_sae + 1, dtype=torch.long, device=indices.device)
+            hit.scatter_(0, torch.where(active, indices, sae.d_sae).view(-1), 1)
+            self.silent.add_(len(x)).mul_(1 - hit[:-1])
             if sae.kind == "batchtopk" and active.any():
                 floor = values[active].min()
                 sae.threshold.copy_(floor if self.step_no == 0 else torch.lerp(sae.threshold, floor, 0.1))
@@ -240,7 +241,7 @@ class SAETrainer:
     def _update(self) -> None:
         W_dec = self.sae.W_dec
         if W_dec.grad is not None:  # a change along a row would be undone by the normalisation
-            W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
+            W_dec.grad.addcmul_(torch.linalg.vecdot(W_dec.grad, W_dec)[:, None], W_dec, value=-1)
         nn.utils.clip_grad_norm_(self.params, self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -27,7 +27,7 @@ CONFIG = TrainConfig(expansion=4, k=5, steps=30, batch_size=100, lr=3e-3, dead_a
 @pytest.fixture(autouse=True)
 def one_precision(monkeypatch):
     """Both trainers choose latents in float32, or near-ties would part them."""
-    monkeypatch.setattr("biosae_utils.sae.sparse_ops.cpu_has_amx", lambda: False)
+    monkeypatch.setattr("biosae_utils.sae.sparse_ops.cpu_has_bf16", lambda: False)
 
 
 def sample(seed: int, n: int = 1_000) -> torch.Tensor:
