@@ -160,10 +160,12 @@ def fidelity(
             loss = model.loss(final, masked, positions).float().cpu().numpy()
             return np.bincount(owner, loss, minlength=len(count)) / count.clip(1)
 
-        def edited_loss(layer: int, where: Tensor, new: Tensor, states=states, masked=masked) -> np.ndarray:
+        def edited_loss(
+            layer: int, where: Tensor, new: Tensor, states=states, masked=masked, positions=positions
+        ) -> np.ndarray:
             edit = states[layer].clone()
             edit[where] = new.to(edit.dtype)
-            return mean_loss(model.resume(edit, layer, masked))
+            return mean_loss(model.resume(edit, layer, masked, at=positions))
 
         clean = mean_loss(states[last])
         for layer, named in saes.items():

@@ -138,7 +138,9 @@ def test_sample_equals_the_dense_reference(tiny_model, tiny_tokens, dense, tmp_p
 def test_sample_runs_only_the_cells_that_it_needs(tiny_model, tiny_tokens, monkeypatch):
     seen = []
     hidden = tiny_model.hidden
-    monkeypatch.setattr(tiny_model, "hidden", lambda b, layers: (seen.extend(b.cells), hidden(b, layers))[1])
+    monkeypatch.setattr(
+        tiny_model, "hidden", lambda b, layers, **kw: (seen.extend(b.cells), hidden(b, layers, **kw))[1]
+    )
     starts = Layout(tiny_tokens, tiny_model.info).starts
     rows = np.array([starts[3], starts[8], starts[8] + 2])
     sample_activations(tiny_model, tiny_tokens, rows)
@@ -202,7 +204,9 @@ def test_resume_after_a_kill_redoes_only_the_rest(tiny_model, tiny_saes, tiny_to
         CodeStore.open(tmp_path / "cut" / "layer_00")
 
     calls.clear()
-    monkeypatch.setattr(tiny_model, "hidden", lambda b, layers: (calls.append(b.cells), hidden(b, layers))[1])
+    monkeypatch.setattr(
+        tiny_model, "hidden", lambda b, layers, **kw: (calls.append(b.cells), hidden(b, layers, **kw))[1]
+    )
     resumed = stream_codes(tiny_model, tiny_saes, tiny_tokens, folders(tmp_path / "cut"), chunk=10)
     assert set(np.concatenate(calls)) == set(range(20, 40))
     for layer in whole:
@@ -219,7 +223,9 @@ def test_a_damaged_chunk_of_one_layer_is_redone_alone(tiny_model, tiny_saes, tin
     (where[1] / "values.npy").write_bytes(raw)
     asked = []
     hidden = tiny_model.hidden
-    monkeypatch.setattr(tiny_model, "hidden", lambda b, layers: (asked.append(list(layers)), hidden(b, layers))[1])
+    monkeypatch.setattr(
+        tiny_model, "hidden", lambda b, layers, **kw: (asked.append(list(layers)), hidden(b, layers, **kw))[1]
+    )
     again = stream_codes(tiny_model, tiny_saes, tiny_tokens, where, chunk=10)
     assert asked == [[1]]
     np.testing.assert_array_equal(again[1].values, good)
@@ -246,11 +252,11 @@ def test_out_of_memory_halves_the_batch(tiny_model, tiny_tokens, monkeypatch, de
     tried = []
     hidden = tiny_model.hidden
 
-    def small_memory(batch, layers):
+    def small_memory(batch, layers, **kw):
         tried.append(batch.ids.numel())
         if batch.ids.numel() > 150:
             raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
-        return hidden(batch, layers)
+        return hidden(batch, layers, **kw)
 
     monkeypatch.setattr(tiny_model, "hidden", small_memory)
     rows = np.arange(len(dense[0]))
@@ -261,13 +267,13 @@ def test_out_of_memory_halves_the_batch(tiny_model, tiny_tokens, monkeypatch, de
 
 
 def test_other_errors_are_not_taken_for_memory(tiny_model, tiny_tokens, monkeypatch):
-    monkeypatch.setattr(tiny_model, "hidden", lambda *_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(tiny_model, "hidden", lambda *_, **__: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match=r"inconsistent tensor size|size mismatch"):
         sample_activations(tiny_model, tiny_tokens, np.arange(5))
 
 
 def test_one_cell_too_large_is_a_sentence(tiny_model, tiny_tokens, monkeypatch):
-    def none(*_):
+    def none(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(tiny_model, "hidden", none)
