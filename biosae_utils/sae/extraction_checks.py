@@ -76,8 +76,8 @@ def layer_checks(
     -------
     DataFrame, one row a layer
         ``resumed``: largest change of a prediction after resuming unedited (must be 0); ``edited``: the same after
-        noise of `edit` times the norm (must not be 0); ``stopped``: largest difference between a pass that stops
-        after the layer and one that goes on (must be 0); ``alone``: between a cell in the batch and the cell by
+        noise of `edit` times the norm (must not be 0); ``stopped``: largest difference between a pass of one cell
+        that stops after the layer and one that goes on (must be 0); ``alone``: between a cell in the batch and the cell by
         itself, relative to the largest entry (rounding only).
     """
     import pandas as pd
@@ -85,13 +85,14 @@ def layer_checks(
     layers = list(range(model.info.n_layers))
     full = model.hidden(model.collate(tokens, cells), layers)
     shortest = int(np.argmin(tokens.lengths[cells]))  # the one with the most padding
-    alone = model.hidden(model.collate(tokens, cells[[shortest]]), layers)
+    single = model.collate(tokens, cells[[shortest]])
+    alone = model.hidden(single, layers)
     length = int(tokens.lengths[cells[shortest]])
     rows = {
         "layer": layers,
         "resumed": list(zero_edit_gap(model, tokens, cells, layers, states=full).values()),
         "edited": list(zero_edit_gap(model, tokens, cells, layers, edit=edit, seed=seed, states=full).values()),
-        "stopped": [float((model.hidden(model.collate(tokens, cells), [i])[i] - full[i]).abs().max()) for i in layers],
+        "stopped": [float((model.hidden(single, [i])[i] - alone[i]).abs().max()) for i in layers],
         "alone": [
             float((alone[i][0, :length] - full[i][shortest, :length]).abs().max() / alone[i].abs().max())
             for i in layers
