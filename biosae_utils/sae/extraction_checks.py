@@ -77,8 +77,8 @@ def layer_checks(
     DataFrame, one row a layer
         ``resumed``: largest change of a prediction after resuming unedited (must be 0); ``edited``: the same after
         noise of `edit` times the norm (must not be 0); ``stopped``: largest difference between a pass of one cell
-        that stops after the layer and one that goes on (must be 0); ``alone``: between a cell in the batch and the cell by
-        itself, relative to the largest entry (rounding only).
+        that stops after the layer and one that goes on (must be 0); ``alone``: between a cell in the batch and the
+        cell by itself, relative to the largest entry (rounding only).
     """
     import pandas as pd
 
