@@ -173,12 +173,11 @@ class ChosenPreActs(torch.autograd.Function):
     """Differentiable ``<x[i] - b_dec, table[f]> + b_enc[f]`` for the latents f that are chosen in row i, shape (n, s).
 
     One function of the four, so that the biases' gradients come from the summed gradient of each latent: (d_sae,) and
-    one product with `table`, where autograd would go back to every row of `x`.
+    one product with `table`, where autograd would go back to every row of `x`. `xc` is ``x - b_dec``, detached.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, b_dec: Tensor, table: Tensor, b_enc: Tensor, pattern: Pattern) -> Tensor:
-        xc = x - b_dec
+    def forward(ctx, x: Tensor, b_dec: Tensor, table: Tensor, b_enc: Tensor, xc: Tensor, pattern: Pattern) -> Tensor:
         ctx.save_for_backward(xc, table)
         ctx.pattern = pattern
         return pattern.dots(xc, table).add_(b_enc[pattern.indices])
@@ -186,7 +185,7 @@ class ChosenPreActs(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         (xc, table), pattern = ctx.saved_tensors, ctx.pattern
-        needs_x, needs_b_dec, needs_table, needs_b_enc, _ = ctx.needs_input_grad
+        needs_x, needs_b_dec, needs_table, needs_b_enc, *_ = ctx.needs_input_grad
         grad = grad.contiguous()
         per_latent = grad.new_zeros(pattern.d_sae).index_add_(0, pattern.indices.view(-1), grad.view(-1))
         return (
@@ -194,6 +193,7 @@ class ChosenPreActs(torch.autograd.Function):
             -(per_latent @ table) if needs_b_dec else None,
             pattern.rows_times(grad, xc) if needs_table else None,
             per_latent if needs_b_enc else None,
+            None,
             None,
         )
 

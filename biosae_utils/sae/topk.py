@@ -110,9 +110,10 @@ class TopKSAE(nn.Module):
         """
         if self.b_dec.device.type == "cpu":
             x = self._checked(x)
-            indices = self._choose(x)
+            xc = x.detach() - self.b_dec.detach()
+            indices = self._choose(xc)
             pattern = Pattern.of(indices, self.d_sae)
-            pre = ChosenPreActs.apply(x, self.b_dec, self.W_enc.t(), self.b_enc, pattern)
+            pre = ChosenPreActs.apply(x, self.b_dec, self.W_enc.t(), self.b_enc, xc, pattern)
         else:
             dense = torch.addmm(self.b_enc, self._centred(x), self.W_enc)
             indices = top_k(dense.detach(), self.width)
@@ -152,14 +153,14 @@ class TopKSAE(nn.Module):
         return self.decode(*self.encode(x))
 
     @torch.no_grad()
-    def _choose(self, x: Tensor) -> Tensor:
-        """Active latents of each row on the CPU, (n, width).
+    def _choose(self, xc: Tensor) -> Tensor:
+        """Active latents of each row of ``x - b_dec`` on the CPU, (n, width).
 
         Training takes the choice as it is, be it made in bf16. Afterwards a few more candidates of such a choice are
         compared by their exact pre-activations, so that the code is that of the float32 product (and of every other
         implementation).
         """
-        xc, table = x - self.b_dec, self.W_enc.t()
+        table = self.W_enc.t()
         if self.training or not cpu_has_bf16() or xc.dtype == torch.float64:
             return choose_latents(xc, table, self.b_enc, self.width)
         candidates = choose_latents(xc, table, self.b_enc, min(self.width + _CANDIDATES, self.d_sae))

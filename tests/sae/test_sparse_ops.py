@@ -69,7 +69,7 @@ def test_chosen_pre_activations_have_the_gradients_of_the_dense_product():
     ]
     x, b_dec, table, b_enc = (p.squeeze(0).requires_grad_() for p in parts)
     weights = vectors(n, s, 9, torch.float64)
-    ours = ChosenPreActs.apply(x, b_dec, table, b_enc, Pattern(indices, d_sae))
+    ours = ChosenPreActs.apply(x, b_dec, table, b_enc, (x - b_dec).detach(), Pattern(indices, d_sae))
     dense = ((x - b_dec) @ table.t() + b_enc).gather(1, indices)
     torch.testing.assert_close(ours, dense)
     inputs = (x, b_dec, table, b_enc)
@@ -81,7 +81,7 @@ def test_chosen_pre_activations_have_the_gradients_of_the_dense_product():
 def test_only_gradients_that_are_asked_for_are_computed():
     pattern = Pattern(torch.tensor([[0, 1]]), 3)
     x, table, b_enc = torch.ones(1, 4), torch.ones(3, 4, requires_grad=True), torch.zeros(3)
-    ChosenPreActs.apply(x, torch.zeros(4), table, b_enc, pattern).sum().backward()
+    ChosenPreActs.apply(x, torch.zeros(4), table, b_enc, x, pattern).sum().backward()
     assert table.grad[:2].abs().sum() > 0 == table.grad[2].abs().sum() and x.grad is None
 
 

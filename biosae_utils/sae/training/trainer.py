@@ -197,7 +197,7 @@ class SAETrainer:
         reconstructions = sae.decode_prefixes(values, indices) if sae.groups else [sae.decode(values, indices)]
         squares, errors = zip(*(SquaredError.apply(y, x) for y in reconstructions), strict=True)
         loss = sum(squares) / (x.numel() * len(squares))
-        total = loss + self._auxk(x, -errors[-1])
+        total = loss + self._auxk(x, errors[-1])
         total.backward()
         value = loss.item()
         if not (math.isfinite(value) and value < DIVERGED):
@@ -216,8 +216,8 @@ class SAETrainer:
             self._log(x, errors[-1], value, active, factor)
         return value
 
-    def _auxk(self, x: Tensor, residual: Tensor) -> Tensor | float:
-        """Loss of the dead latents' own reconstruction of the residual; 0 when none is dead.
+    def _auxk(self, x: Tensor, error: Tensor) -> Tensor | float:
+        """Loss of the dead latents' own reconstruction of what is left over, ``-error``; 0 when none is dead.
 
         At most d_in / 2 of them take part, in turns; each vector uses the k of them that suit it best, not cut at zero,
         so that a latent far below zero is pulled back as well (measured on planted ones at -5: 4 of 5 came back,
@@ -234,8 +234,8 @@ class SAETrainer:
         pre = (x - sae.b_dec.detach()) @ sae.W_enc.t()[dead].t() + sae.b_enc[dead]
         top = pre.topk(min(sae.k, len(dead)), dim=1, sorted=False)
         code = torch.zeros_like(pre).scatter(1, top.indices, top.values)
-        left = (residual - code @ sae.W_dec[dead]).pow(2).sum()
-        return weight * left / residual.pow(2).sum().clamp_min(1e-12)
+        left = (error + code @ sae.W_dec[dead]).pow(2).sum()
+        return weight * left / error.pow(2).sum().clamp_min(1e-12)
 
     @torch.no_grad()
     def _update(self) -> None:

@@ -53,8 +53,8 @@ def test_auxk_gradient_reaches_encoder_and_decoder_of_dead_latents_only(sample):
     sae, dead = trainer.sae, torch.arange(30)
     trainer.silent[dead] = SHORT.dead_after
     x = sample[:256] * trainer.scale
-    residual = (x - sae(x)).detach()
-    trainer._auxk(x, residual).backward()
+    error = (sae(x) - x).detach()
+    trainer._auxk(x, error).backward()
     for name, gradient in (
         ("W_enc", sae.W_enc.grad.t()),
         ("W_dec", sae.W_dec.grad),
