@@ -31,7 +31,7 @@ def test_a_line_shows_title_value_control_both_intervals_and_verdict():
     (line,) = glance(claims_html([claim()]))
     for part in ("Labels &lt;beat&gt; chance", "25.0 %</b> (20.0 to 30.0)", "1.0 %</b> (0.5 to 2.0)", ">supported<"):
         assert part in line, part
-    assert 'aria-label="25.0 % (20.0 to 30.0); control 1.0 % (0.5 to 2.0); axis from 0 to 52 %"' in line
+    assert 'aria-label="25.0 % (20.0 to 30.0); control 1.0 % (0.5 to 2.0); axis from 0 to 60 %"' in line
 
 
 def test_rule_unit_what_was_resampled_control_published_and_command_are_behind_the_fold():
@@ -68,12 +68,19 @@ def test_the_overview_counts_findings_only_and_draws_all_pages_of_the_first():
     text = overview_html(claims, {"00_data": "Cells"})
     first, second = glance(text)
     assert "Cells</strong>" in first and "04_annotate</strong>" in second
-    assert "1 supported" in second and "1 not supported" in second and "25 to 40 %" in second
+    assert (
+        "1 supported" in second
+        and "1 not supported" in second
+        and "25 to 40 %</b>" in second
+        and "control <b>1 %" in second
+    )
     assert second.count("<circle") == 2 and "All is well" not in text
 
 
 def test_the_summary_counts_pages_and_lists_them_behind_the_fold():
-    text = summary_html([claim(), claim(layer=2, value=0.4, verdict="not_supported"), untested(title="Another one")])
+    claims = [claim(), claim(layer=2, value=0.4, verdict="not_supported"), untested(title="Another one")]
+    text = summary_html([*claims, claim(title="All is well", variant="random-weights")])
     lines = glance(text)
     assert "1 of 2 supported" in lines[0] and "25 to 40 %" in lines[0] and ">not tested<" in lines[1]
+    assert len(lines) == 2, "claims of controls are no findings"
     assert "<li>04_annotate, m, layer 2: 40.0 % (20.0 to 30.0), control 1.0 %: not supported</li>" in text

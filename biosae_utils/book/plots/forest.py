@@ -64,4 +64,4 @@ def forest(table: pd.DataFrame, **look: Unpack[Look]) -> Figure:
         )
     fig = canvas.finish()
     order = {"type": "category", "categoryorder": "array", "categoryarray": labels[::-1], "dtick": None}
-    return fig.update_yaxes(range=[-0.7, len(labels) - 0.3], tickfont={"size": 11}, **order)
+    return fig.update_yaxes(**order, range=[-0.7, len(labels) - 0.3], tickfont={"size": 11})
