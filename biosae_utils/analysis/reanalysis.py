@@ -27,6 +27,7 @@ POPULATIONS = {
     "first five": "first five genes of every alive feature",
 }
 CONTROLS = {"permuted": PERMUTED, "matched": MATCHED}
+WITHOUT_NETWORK = tuple(rule for rule in RULES if not rule.network)
 SIGNIFICANT = 4  # digits kept in committed tables
 
 
@@ -70,7 +71,7 @@ def reanalyse(
     n_permutations: int = 50,
     n_matched: int = 20,
     alpha: float = 0.05,
-    rules: Sequence[Rule] = tuple(r for r in RULES if not r.network),
+    rules: Sequence[Rule] = WITHOUT_NETWORK,
     seed: int = 0,
     n_jobs: int = 1,
     done: Callable[[], None] = lambda: None,

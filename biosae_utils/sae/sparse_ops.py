@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,9 +134,10 @@ class Pattern:
     @classmethod
     def of(cls, indices: Tensor, d_sae: int) -> Pattern:
         """The pattern of a code; encoder and decoder of the same code share it."""
-        pattern = getattr(indices, "_pattern", None)
+        carrier: Any = indices  # the tensor itself carries its pattern along
+        pattern = getattr(carrier, "_pattern", None)
         if pattern is None or pattern.d_sae != d_sae:
-            pattern = indices._pattern = cls(indices, d_sae)
+            pattern = carrier._pattern = cls(indices, d_sae)
         return pattern
 
     def __init__(self, indices: Tensor, d_sae: int) -> None:

@@ -9,7 +9,7 @@ Three kinds share one class. ``topk`` keeps the k largest pre-activations of eve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +58,8 @@ class TopKSAE(nn.Module):
         If the sizes or groups do not fit together.
     """
 
+    threshold: Tensor
+
     def __init__(
         self,
         d_in: int,
@@ -84,6 +86,7 @@ class TopKSAE(nn.Module):
         self.W_dec = nn.Parameter(directions)
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.register_buffer("threshold", torch.zeros(d_sae))
+        self.metadata: dict[str, Any] = {}
 
     def extra_repr(self) -> str:
         return f"d_in={self.d_in}, d_sae={self.d_sae}, k={self.k}, kind={self.kind!r}"
@@ -141,7 +144,9 @@ class TopKSAE(nn.Module):
 
     def decode_prefixes(self, values: Tensor, indices: Tensor) -> list[Tensor]:
         """One reconstruction per group: from the latents below ``groups[g]`` only, each of shape (n, d_in)."""
-        out, total, start = [], self.b_dec, 0
+        out: list[Tensor] = []
+        total: Tensor = self.b_dec
+        start = 0
         for stop in self.groups or (self.d_sae,):
             total = total + self._sums(values * ((indices >= start) & (indices < stop)), indices)
             out.append(total)

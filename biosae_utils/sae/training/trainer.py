@@ -246,7 +246,7 @@ class SAETrainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         if W_dec.requires_grad:
-            W_dec /= W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
     def _log(self, x: Tensor, error: Tensor, loss: float, active: Tensor, factor: float) -> None:
         fvu = error.detach().pow(2).sum() / (x - x.mean(0)).pow(2).sum().clamp_min(1e-12)
