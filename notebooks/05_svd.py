@@ -65,7 +65,7 @@ page.figure(
         yrange=(0, 1.02),
     ),
     name="variance",
-    alt="One panel per layer: variance explained on held-out cells against numbers kept, for principal components, with "
+    alt="One panel per layer: variance explained on held-out cells against numbers kept by principal components, with "
     "the autoencoder and the PCA of equal bits as points. Mean over layers: autoencoder "
     f"{facts.sae_mean:.2f}, PCA with k largest {facts.largest_k_mean:.2f}, PCA with equal bits {facts.bits_mean:.2f}.",
     caption="The blue diamond above a line means that the autoencoder explains more with that many numbers; going "
