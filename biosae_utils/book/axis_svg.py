@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from biosae_utils.book.numbers import decimals, scale, written
+from biosae_utils.numbers import decimals, scale, written
 
 WIDTH, HEIGHT, EDGE = 160.0, 40.0, 8.0
 ROWS = {"control": 19.0}
 """Height of a mark from the top by its kind; what is not a control stands on the first row."""
 FIRST, BASE = 8.0, 27.0
+STEPS = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
 class Mark(NamedTuple):
@@ -37,9 +39,11 @@ def axis_svg(marks: Sequence[Mark], unit: str, says: str) -> str:
     """
     low, high = ends([n for m in marks for n in (m.value, *(m.interval or ()))])
     factor, unit = scale(unit)
-    places = decimals([factor * (high - low)])
     sign = " %" if unit.startswith("%") else ""
-    labels = [written(factor * v, max(0, places - 1)) + sign * (v == high) for v in (low, high)]
+    places = decimals([factor * (high - low)])
+    rounded = [f"{factor * v:,.6g}".replace("-", "−") for v in (low, high)]  # as `ends` made them
+    labels = rounded if low <= 0 else [written(factor * v, places) for v in (low, high)]
+    labels[1] += sign
 
     def at(value: float) -> float:
         return EDGE + (WIDTH - 2 * EDGE) * (value - low) / (high - low)
@@ -57,16 +61,26 @@ def axis_svg(marks: Sequence[Mark], unit: str, says: str) -> str:
 
 
 def ends(values: Sequence[float]) -> tuple[float, float]:
-    """Ends of an axis for some numbers: with zero, unless they fill less than a seventh of the axis then."""
+    """Ends of an axis for some numbers: zero and a round number, unless they fill less than a seventh of the axis then.
+
+    A number that is a little below zero, as a share that was adjusted for chance can be, does not move the axis.
+    """
     low, high = min(values), max(values)
-    if 0 <= low and high - low >= high / 7:
-        low = 0.0
-    elif high <= 0 and high - low >= -low / 7:
-        high = 0.0
-    else:
-        room = (high - low) / 8 or abs(high) / 8 or 1.0
-        low, high = low - room, high + room
-    return (low, high) if high > low else (0.0, 1.0)
+    if low == high == 0:
+        return 0.0, 1.0
+    if high <= 0:
+        start, end = ends([-v for v in values])
+        return -end, -start or 0.0
+    if low > 0 and high - low < high / 7:
+        room = (high - low) / 8 or high / 8
+        return low - room, high + room
+    return (0.0 if low > -high / 20 else -_round_up(-low)), _round_up(high)
+
+
+def _round_up(size: float) -> float:
+    """The next number that is easily read."""
+    unit = 10.0 ** math.floor(math.log10(size))
+    return unit * next(s for s in STEPS if s * unit >= size * (1 - 1e-9))
 
 
 def _shape(kind: str, x: float, y: float, line: str) -> str:

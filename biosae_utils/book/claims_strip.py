@@ -9,10 +9,11 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from biosae_utils.analysis.claims_summary import page_name, sign
 from biosae_utils.book.axis_svg import Mark, axis_svg
-from biosae_utils.book.numbers import decimals, scale, span, written
 from biosae_utils.book.prose import inline
-from biosae_utils.claims import CONTROLS, VERDICTS, of_control
+from biosae_utils.claims import CONTROLS, VERDICTS, is_finding, of_control
+from biosae_utils.numbers import decimals, scale, span, written
 
 Claims = Sequence[Mapping[str, Any]]
 
@@ -33,13 +34,14 @@ def claims_html(claims: Claims, *, where: bool = False, caption: str = "Claims o
     str
         HTML without a line break, so that Markdown around it stays out of it.
     """
-    return _strip(caption, [_line(c, where=where) for c in claims])
+    stated = any(c["published"] is not None for c in claims)
+    return _strip(caption, [_line(c, where=where) for c in claims], published=stated)
 
 
 def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
     """One line a phase: how many claims held, did not, were not tested; its first claim is drawn with all its pages.
 
-    Claims of models that are controls are left out.
+    Claims of models that are controls, and checks of the software, are left out.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
         Name of each phase in words.
     """
     lines = []
-    for phase, group in sorted(_grouped((c for c in claims if not of_control(c)), "phase").items()):
+    for phase, group in sorted(_grouped((c for c in claims if is_finding(c)), "phase").items()):
         first = next((c for c in group if c["verdict"] != "not_tested"), group[0])
         same = [c for c in group if c["title"] == first["title"]]
         chips = "".join(_chip(v, f"{n} {VERDICTS[v]}") for v in VERDICTS if (n := _count(group, v)))
@@ -59,26 +61,19 @@ def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
 
 
 def summary_html(claims: Claims) -> str:
-    """One line for each kind of claim: how often it was tested and held, with value and control of every page."""
+    """One line for each kind of claim: how often it was tested and held, with value and control of every page.
+
+    Claims of models that are controls are left out.
+    """
     lines = []
-    for _, group in sorted(_grouped(claims, "phase", "title", "variant").items(), key=lambda item: item[0][0]):
+    own = [c for c in claims if not of_control(c)]
+    for _, group in sorted(_grouped(own, "phase", "title").items(), key=lambda item: item[0][0]):
         tested = [c for c in group if c["verdict"] != "not_tested"]
         held = _count(group, "supported")
         verdict = group[0]["verdict"] if len({c["verdict"] for c in group}) == 1 else "mixed"
         chip = _chip(verdict, f"{held} of {len(tested)} supported" if tested else VERDICTS["not_tested"])
-        lines.append(_several(f"{inline(group[0]['title'])}{_variant(group[0])}", group, chip))
+        lines.append(_several(inline(group[0]["title"]), group, chip))
     return _strip("What this run found, claim by claim", lines)
-
-
-def page_name(about: Mapping[str, Any]) -> str:
-    """``04_annotate, mini-scgpt, layer 3``."""
-    parts = [about["phase"], about["model"], None if about["layer"] is None else f"layer {about['layer']}"]
-    return ", ".join(p for p in parts if p)
-
-
-def interval(claim: Mapping[str, Any], name: str = "interval") -> str:
-    """The 95 % interval of a claim's value, or of its control, in words; an empty string where there is none."""
-    return span(claim[name], _sign(claim["unit"])) if claim[name] else ""
 
 
 def _line(claim: Mapping[str, Any], *, where: bool) -> str:
@@ -138,7 +133,9 @@ def _several(title: str, group: Claims, chips: str) -> str:
         reasons = "; ".join(dict.fromkeys(c["reason"] for c in group if c["reason"]))
         return _row(title, f'<span class="biosae-reason">{inline(reasons)}</span>', chips, _pages(group))
     unit = tested[0]["unit"]
-    values, controls = (span([c[n] for c in tested], _sign(unit)) for n in ("value", "control"))
+    factor = scale(unit)[0]
+    places = decimals([factor * c[n] for c in tested for n in ("value", "control")])
+    values, controls = (span([c[n] for c in tested], sign(unit), places) for n in ("value", "control"))
     marks = [m for c in tested for m in (Mark("control", c["control"]), Mark(c["verdict"], c["value"]))]
     drawn = axis_svg(marks, unit, f"{len(tested)} pages: {values}; control {controls}")
     numbers = f"<b>{html.escape(values)}</b>", f"control <b>{html.escape(controls)}</b>"
@@ -190,11 +187,6 @@ def _full(claim: Mapping[str, Any], name: str) -> str:
     return f"{written(factor * claim[name], _Words(claim).places)} {unit}".strip()
 
 
-def _sign(unit: str) -> str:
-    """The unit where there is no room for what it is a share of."""
-    return "share" if unit.startswith("share") else "%" if unit.startswith("%") else ""
-
-
 def _row(title: str, middle: str, chips: str, fold: str) -> str:
     """A line that opens: what is read at a glance, and what it rests on."""
     return (
@@ -203,11 +195,13 @@ def _row(title: str, middle: str, chips: str, fold: str) -> str:
     )
 
 
-def _strip(caption: str, lines: Iterable[str]) -> str:
+def _strip(caption: str, lines: Iterable[str], *, published: bool = False) -> str:
+    """The lines under a caption that says what their marks mean."""
     name = html.escape(caption, quote=True)
     key = (
-        '<p class="biosae-key"><span class="value">● value with its 95 % interval</span> '
-        '<span class="control">× control</span> <span class="published">◇ published</span></p>'
+        '<p class="biosae-key"><span class="value">● value</span> <span class="control">× control</span> '
+        + '<span class="published">◇ published</span> ' * published
+        + "<span>– 95 % interval</span></p>"
     )
     text = f'<section class="biosae-claims" aria-label="{name}"><p class="biosae-caption">{name}</p>{key}'
     return " ".join(f"{text}<ul>{''.join(lines)}</ul></section>".split("\n"))

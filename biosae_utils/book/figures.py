@@ -154,8 +154,8 @@ def table_bundle(df: pd.DataFrame, *, name: str, caption: str, max_rows: int = M
 def _column(title: str, values: pd.Series, cells: list[Any]) -> dict[str, Any]:
     """Title, kind, width in characters, and digits of a column.
 
-    All its numbers have as many decimals, three digits for the largest; where they differ by orders of magnitude, as
-    p-values do, each is written by itself.
+    All its numbers have as many decimals, three digits for the largest; where many of them would be zero then, as
+    p-values would, each is written by itself.
     """
     about: dict[str, Any] = {"title": title, "numeric": values.dtype.kind in "iuf"}
     words = [len(str(c)) for c in cells if c is not None]
@@ -163,10 +163,10 @@ def _column(title: str, values: pd.Series, cells: list[Any]) -> dict[str, Any]:
     about["long"] = not about["numeric"] and max(words, default=0) > 40
     if about["numeric"]:
         sizes = [abs(c) for c in cells if isinstance(c, int | float) and c]
-        small = values.dtype.kind == "f" and sizes and min(sizes) < 1e-3 and max(sizes) > 1e4 * min(sizes)
+        small = sum(c < 1e-3 * max(sizes) for c in sizes) > len(sizes) / 5
         whole = values.dtype.kind in "iu" or all(float(c).is_integer() for c in sizes)
-        about["significant"] = bool(small)
-        about["decimals"] = 0 if whole else min(6, max(0, 3 - math.ceil(math.log10(max(sizes)))))
+        about["significant"] = values.dtype.kind == "f" and small
+        about["decimals"] = 0 if whole or not sizes else min(6, max(0, 3 - math.ceil(math.log10(max(sizes)))))
         about["width"] = max(len(title), 8)
     return about
 

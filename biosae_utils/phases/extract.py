@@ -144,6 +144,7 @@ def cut_and_resume(p: Params, net: FoundationModel, tokens: Tokens, out: Output)
         control_kind="smallest over layers of the change after noise of 1 % of the norm",
         rule="the largest change over all layers is exactly 0, and the edited control is above 0 in every layer",
         verdict=verdict(checks["resumed"].max() == 0 and checks["edited"].min() > 0),
+        check=True,
     )
 
 

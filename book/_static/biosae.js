@@ -237,7 +237,7 @@
       }, { rootMargin: "600px" });
       all.forEach(function (f) { f.querySelector(".biosae-plotly").classList.add("pending"); seen.observe(f); });
       const idle = window.requestIdleCallback || function (f) { setTimeout(f, 200); };
-      window.addEventListener("load", function () { idle(function () { load(all[0].dataset.bundle); }); });
+      window.addEventListener("load", function () { idle(function () { draw(all[0]); }); });
     } else {
       all.forEach(draw);
     }
@@ -257,7 +257,7 @@
       if (value === null || value === undefined || value === "") return "";
       if (column.long) return "<div>" + window.DataTable.util.escapeHtml(String(value)) + "</div>"; // two lines of it
       if (typeof value !== "number" || !column.numeric) return window.DataTable.util.escapeHtml(String(value));
-      if (column.significant) return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1).replace("e-", "e\u2212") : String(value);
+      if (column.significant) return value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1).replace("e-", "e\u2212") : String(Number(value.toPrecision(3)));
       const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: column.decimals, maximumFractionDigits: column.decimals, useGrouping: Math.abs(value) >= 10000 });
       return (value < 0 && /[1-9]/.test(text) ? "\u2212" : "") + text;
     };
@@ -275,7 +275,7 @@
       .then(function () {
         all.forEach(function (element) {
           const content = data(element);
-          new window.DataTable(element.querySelector("table"), {
+          const table = new window.DataTable(element.querySelector("table"), {
             data: content.data,
             columns: content.columns.map(function (c) {
               return {
@@ -292,6 +292,11 @@
             info: content.data.length > 10,
             language: { search: "Search", lengthMenu: "_MENU_ rows a page", info: "_START_ to _END_ of _TOTAL_" },
           });
+          const name = function () {
+            element.querySelectorAll("nav").forEach(function (n) { n.setAttribute("aria-label", "Pages of the table " + content.name); });
+          };
+          table.on("draw", name);
+          name();
           const scroll = element.querySelector(".dt-layout-table > .dt-layout-cell");
           if (scroll) { scroll.tabIndex = 0; scroll.setAttribute("role", "region"); scroll.setAttribute("aria-label", content.caption); }
           element.querySelector("tbody").addEventListener("click", function (event) { // long texts open with their row
@@ -304,7 +309,15 @@
       .catch(function (error) { console.error(error); });
   }
 
-  function start() { figures(); tables(); }
+  /* The theme's arrows of the navigation have no name. */
+  function arrows() {
+    document.querySelectorAll(".bd-links summary").forEach(function (summary) {
+      const link = summary.closest("li").querySelector("a");
+      if (link && !summary.textContent.trim()) summary.setAttribute("aria-label", "Pages below " + link.textContent.trim());
+    });
+  }
+
+  function start() { arrows(); figures(); tables(); }
   window.biosae = { load: load, template: template };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();

@@ -15,10 +15,12 @@ def centre(svg: str) -> float:
 
 
 def test_the_axis_begins_at_zero_unless_that_would_hide_the_difference():
-    assert ends([0.2, 0.5]) == (0.0, 0.5) and ends([-3, -1]) == (-3, 0.0)
+    assert ends([0.2, 0.5]) == (0.0, 0.5) and ends([0.0, 0.52]) == pytest.approx((0.0, 0.6))
+    assert ends([-3, -1]) == (-3, 0.0) and ends([0.0]) == (0.0, 1.0)
     low, high = ends([100.0, 101.0])
     assert 99 < low < 100 and 101 < high < 102
-    assert ends([-1.0, 1.0])[0] < -1 and ends([0.0]) == (0.0, 1.0)
+    assert ends([-1.0, 1.0]) == (-1.0, 1.0) and ends([3.0])[0] < 3 < ends([3.0])[1]
+    assert ends([-0.01, 0.9]) == (0.0, 1.0), "a little below zero"
 
 
 def test_value_and_interval_are_where_they_should_be():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from biosae_utils.book.claims_strip import claims_html, interval, overview_html, page_name, summary_html
+from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
 
 
 def claim(**other) -> dict:
@@ -31,7 +31,7 @@ def test_a_line_shows_title_value_control_both_intervals_and_verdict():
     (line,) = glance(claims_html([claim()]))
     for part in ("Labels &lt;beat&gt; chance", "25.0 %</b> (20.0 to 30.0)", "1.0 %</b> (0.5 to 2.0)", ">supported<"):
         assert part in line, part
-    assert 'aria-label="25.0 % (20.0 to 30.0); control 1.0 % (0.5 to 2.0); axis from 0 to 52 %"' in line
+    assert 'aria-label="25.0 % (20.0 to 30.0); control 1.0 % (0.5 to 2.0); axis from 0 to 60 %"' in line
 
 
 def test_rule_unit_what_was_resampled_control_published_and_command_are_behind_the_fold():
@@ -56,7 +56,6 @@ def test_a_trivial_verdict_has_its_own_name():
 def test_groups_pages_and_controls_are_named():
     (line,) = glance(claims_html([claim(group="B cells", variant="random-weights")], where=True))
     assert "<em>B cells</em>" in line and "04_annotate, m, layer 1" in line and "random weights: no finding" in line
-    assert page_name(claim(layer=None)) == "04_annotate, m"
 
 
 def test_the_html_is_one_line_and_markdown_cannot_end_it():
@@ -69,17 +68,19 @@ def test_the_overview_counts_findings_only_and_draws_all_pages_of_the_first():
     text = overview_html(claims, {"00_data": "Cells"})
     first, second = glance(text)
     assert "Cells</strong>" in first and "04_annotate</strong>" in second
-    assert "1 supported" in second and "1 not supported" in second and "25 to 40 %" in second
+    assert (
+        "1 supported" in second
+        and "1 not supported" in second
+        and "25 to 40 %</b>" in second
+        and "control <b>1 %" in second
+    )
     assert second.count("<circle") == 2 and "All is well" not in text
 
 
 def test_the_summary_counts_pages_and_lists_them_behind_the_fold():
-    text = summary_html([claim(), claim(layer=2, value=0.4, verdict="not_supported"), untested(title="Another one")])
+    claims = [claim(), claim(layer=2, value=0.4, verdict="not_supported"), untested(title="Another one")]
+    text = summary_html([*claims, claim(title="All is well", variant="random-weights")])
     lines = glance(text)
     assert "1 of 2 supported" in lines[0] and "25 to 40 %" in lines[0] and ">not tested<" in lines[1]
+    assert len(lines) == 2, "claims of controls are no findings"
     assert "<li>04_annotate, m, layer 2: 40.0 % (20.0 to 30.0), control 1.0 %: not supported</li>" in text
-
-
-def test_interval_in_words():
-    assert interval(claim()) == "20 to 30 %" and interval(untested()) == ""
-    assert interval(claim(unit="AUROC"), "control_interval") == "0.005 to 0.02"

@@ -45,3 +45,34 @@ def test_a_figure_that_says_nothing_is_refused(figure, change, says):
 def test_an_empty_table_is_refused():
     with pytest.raises(BiosaeError, match="A table is empty"):
         figures.table_bundle(pd.DataFrame({"a": []}), name="c", caption="Nothing")
+
+
+def column(values, name="v", dtype=None) -> dict:
+    df = pd.DataFrame({name: pd.Series(values, dtype=dtype)})
+    return figures.table_bundle(df, name="t", caption="A table")[figures.TABLE_MIME]["columns"][0]
+
+
+def test_a_column_has_as_many_decimals_as_tell_its_largest_number():
+    assert column([0.5, 0.123456, np.nan])["decimals"] == 3 and column([99.5, 1.0])["decimals"] == 1
+    assert column([1234.5, 1.0])["decimals"] == 0 and column([0.02, 0.0])["decimals"] == 4
+    assert column([1, 20_000])["decimals"] == 0 and column([1.0, 3.0])["decimals"] == 0, "whole numbers"
+    assert column([0.0, np.nan])["decimals"] == 0
+
+
+def test_p_values_are_written_one_by_one_and_a_few_small_numbers_are_not():
+    assert column([1e-9, 1e-4, 0.5])["significant"]
+    assert not column([0.5] * 9 + [1e-6])["significant"] and not column([1, 10_000])["significant"]
+
+
+def test_long_texts_are_marked_and_widths_are_in_characters():
+    assert column(["a" * 60])["long"] and not column(["a" * 10])["long"]
+    assert column(["a" * 60])["width"] == 40 and column(["a"], name="a long title")["width"] == 12
+
+
+def test_no_minus_zero():
+    content = figures.table_bundle(pd.DataFrame({"a": [-0.0, 0.5]}), name="t", caption="A table")[figures.TABLE_MIME]
+    assert str(content["data"][0][0]) == "0.0"
+
+
+def test_the_small_plotly_is_enough_unless_a_trace_needs_more():
+    assert figures.light({"data": [{"type": "bar"}, {}]}) and not figures.light({"data": [{"type": "sankey"}]})

@@ -17,13 +17,16 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{_plain(text)} {unit}".strip()
 
 
-def span(values: Sequence[float | None], unit: str = "") -> str:
-    """Lowest to highest value, with the unit once; a single number if they look alike."""
+def span(values: Sequence[float | None], unit: str = "", places: int | None = None) -> str:
+    """Lowest to highest value, with the unit once; a single number if they look alike.
+
+    `places` are the decimals, where the numbers are read beside others; by default those of the largest.
+    """
     factor, unit = scale(unit)
     known = sorted(factor * v for v in values if v is not None)
     if not known:
         return "–"
-    places = decimals(known)
+    places = decimals(known) if places is None else places
     low, high = _plain(written(known[0], places)), _plain(written(known[-1], places))
     return f"{low if low == high else f'{low} to {high}'} {unit}".strip()
 
