@@ -27,11 +27,9 @@ def test_training_and_held_out_samples_share_no_cell(folder):
     cell = np.load(folder / "positions" / "cell.npy")
     train, test = (np.load(folder / name / "rows.npy") for name in ("sample", "sample_heldout"))
     assert len(train) == 1000 and not np.intersect1d(cell[train], cell[test]).size
+    width = read_json(folder / "facts.json")["d_model"]
     for layer in (0, 2):
-        assert np.load(folder / "sample" / f"layer_{layer:02d}.npy").shape == (
-            1000,
-            read_json(folder / "facts.json")["d_model"],
-        )
+        assert np.load(folder / "sample" / f"layer_{layer:02d}.npy").shape == (1000, width)
     assert not (folder / "sample" / "layer_01.npy").exists()
 
 

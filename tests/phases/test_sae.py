@@ -29,9 +29,8 @@ def test_every_layer_has_its_seeds_and_the_codes_of_all_positions(folder):
 
 def test_claims_of_every_layer_have_controls(folder):
     claims = read_json(folder / "claims.json")
-    assert {(c["id"], c["layer"]) for c in claims} == {
-        (i, n) for i in ("variance", "fidelity", "seeds") for n in (0, 2)
-    }
+    kinds = ("variance", "fidelity", "seeds")
+    assert {(c["id"], c["layer"]) for c in claims} == {(kind, layer) for kind in kinds for layer in (0, 2)}
     for claim in claims:
         assert claim["verdict"] == "not_tested" or (claim["control"] is not None and claim["interval_over"])
 
