@@ -218,7 +218,7 @@ def _strip(caption: str, lines: Iterable[str], *, published: bool = False) -> st
         + '<span class="published">◇ published</span> ' * published
         + "<span>– 95 % interval</span></p>"
     )
-    text = f'<section class="biosae-claims" aria-label="{name}"><p class="biosae-caption">{name}</p>{key}'
+    text = f'<section class="biosae-claims" aria-label="{name}"><div class="biosae-caption">{name}</div>{key}'
     return " ".join(f"{text}<ul>{''.join(lines)}</ul></section>".split("\n"))
 
 

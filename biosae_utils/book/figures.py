@@ -49,7 +49,7 @@ def template() -> Template:
             "margin": {"l": 60, "r": 20, "t": 20, "b": 55},
             "xaxis": axis,
             "yaxis": axis,
-            "legend": {"orientation": "h", "yref": "container", "yanchor": "top", "y": 1, "x": 0},
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
             "hoverlabel": {"align": "left"},
         }
     )

@@ -134,10 +134,13 @@ def test_over_http_it_is_the_same(chromium, book: Path, server: str):
 
 
 def test_a_table_is_searched_from_the_keyboard(chromium, book: Path):
-    name = next(n for n in pages(book) if "biosae-table" in (book / n).read_text())
-    visit = Visit(chromium, book.as_uri() + "/", name)
-    table = visit.page.wait_for_selector(".biosae-table[data-drawn]")
-    table.query_selector("input[type=search]").focus()
+    for name in (n for n in pages(book) if "biosae-table" in (book / n).read_text()):
+        visit = Visit(chromium, book.as_uri() + "/", name)
+        visit.page.wait_for_selector(".biosae-table[data-drawn]")
+        if search := visit.page.query_selector(".biosae-table input[type=search]"):
+            break  # short tables have none
+        visit.close()
+    search.focus()
     visit.page.keyboard.type("no such cell at all")
     visit.page.wait_for_selector(".biosae-table .dt-empty")
     assert visit.wrong == []
