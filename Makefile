@@ -70,9 +70,10 @@ bench: $(READY)  ## measure speed and quality on this machine into benchmarks/re
 	@echo "Benchmarks write benchmarks/results/<name>.<machine>.json; leave the machine alone while they run"
 	@$(BIN)/python -m benchmarks
 
-lint: $(READY)  ## check style and formatting
+lint: $(READY)  ## check style, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 sync: $(READY)  ## write what is derived from the phases' declarations: parameter cells, config/README.md, _toc.yml
 	@$(BIN)/python -m biosae_utils.book.sync

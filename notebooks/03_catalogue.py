@@ -42,20 +42,11 @@ found = page.result()
 facts = found.facts
 
 # %% tags=["hero", "hide-input"]
+colours = {"gene names dealt out anew": CONTROL, "alive": REAL, "rare": OKABE_ITO[1], "dense": ACCENT}
+axes = {"xtitle": "share of positions at which the latent fires", "ytitle": "share of variance owed to the gene"}
+look = {"colours": colours, "log": "x", "percent": "x", **axes}
 page.figure(
-    plots.points(
-        found.table("gene_share"),
-        x="frequency",
-        y="gene_share",
-        by="which",
-        hover="says",
-        size=5,
-        colours={"gene names dealt out anew": CONTROL, "alive": REAL, "rare": OKABE_ITO[1], "dense": ACCENT},
-        xtitle="share of positions at which the latent fires",
-        ytitle="share of variance explained by gene identity",
-        log="x",
-        percent="x",
-    ),
+    plots.points(found.table("gene_share"), "frequency", "gene_share", "which", hover="says", size=5, **look),
     name="gene-share",
     alt=f"Scatter plot of {facts.n_firing} latents: gene share against firing frequency. Median gene share "
     f"{facts.gene_share:.2f}; with gene names dealt out anew {facts.gene_share_control:z.3f}.",
@@ -115,17 +106,10 @@ page.table(
 
 # %% tags=["hide-input"]
 if found.has("replication"):
+    look = {"colours": {"list of another latent": CONTROL, "same latent": REAL}, "ytitle": "latents", "percent": "x"}
+    title = "share of the latent's top genes that held-out cells list too"
     page.figure(
-        plots.histogram(
-            found.table("replication"),
-            x="share",
-            by="which",
-            bins=20,
-            colours={"list of another latent": CONTROL, "same latent": REAL},
-            xtitle="share of the latent's top genes that held-out cells list too",
-            ytitle="latents",
-            percent="x",
-        ),
+        plots.histogram(found.table("replication"), "share", "which", bins=20, xtitle=title, **look),
         name="replication",
         alt=f"Histogram over latents of the share of top genes found again in held-out cells: "
         f"mean {facts.replicated:.0%}, with the list of another latent {facts.replicated_by_chance:.1%}.",
@@ -146,22 +130,12 @@ if found.has("replication"):
 
 # %% tags=["hide-input"]
 if found.has("best_latents"):
+    symbols = {"labels dealt out anew": "x", "training cells (chosen here)": "circle-open"}
+    colours = {"labels dealt out anew": CONTROL, "held-out cells": REAL}
+    columns = {"x": "place", "y": "auroc", "by": "which", "low": "low", "high": "high", "hover": "says"}
+    look = {"xtitle": "", "ytitle": "AUROC of the best latent", "ymarks": [(0.5, "chance")], "colours": colours}
     page.figure(
-        plots.points(
-            found.table("best_latents_shown"),
-            x="place",
-            y="auroc",
-            by="which",
-            low="low",
-            high="high",
-            hover="says",
-            size=10,
-            symbols={"labels dealt out anew": "x", "training cells (chosen here)": "circle-open"},
-            colours={"labels dealt out anew": CONTROL, "held-out cells": REAL},
-            xtitle="",
-            ytitle="AUROC of the best latent",
-            ymarks=[(0.5, "chance")],
-        ),
+        plots.points(found.table("best_latents_shown"), **columns, symbols=symbols, size=10, **look),
         name="cell-groups",
         alt=f"AUROC of the best latent for each group of cells. Highest in held-out cells by {facts.best_column}: "
         f"{facts.best_group}, {facts.best_heldout:.2f}; with labels dealt out anew {facts.best_control:.2f}.",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from biosae_utils.book.numbers import decimals, scale, written
+from biosae_utils.numbers import decimals, scale, written
 
 WIDTH, HEIGHT, EDGE = 160.0, 40.0, 8.0
 ROWS = {"control": 19.0}

@@ -9,10 +9,11 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from biosae_utils.analysis.claims_summary import page_name, sign
 from biosae_utils.book.axis_svg import Mark, axis_svg
-from biosae_utils.book.numbers import decimals, scale, span, written
 from biosae_utils.book.prose import inline
-from biosae_utils.claims import CONTROLS, VERDICTS, of_control
+from biosae_utils.claims import CONTROLS, VERDICTS, is_finding, of_control
+from biosae_utils.numbers import decimals, scale, span, written
 
 Claims = Sequence[Mapping[str, Any]]
 
@@ -40,7 +41,7 @@ def claims_html(claims: Claims, *, where: bool = False, caption: str = "Claims o
 def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
     """One line a phase: how many claims held, did not, were not tested; its first claim is drawn with all its pages.
 
-    Claims of models that are controls are left out.
+    Claims of models that are controls, and checks of the software, are left out.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
         Name of each phase in words.
     """
     lines = []
-    for phase, group in sorted(_grouped((c for c in claims if not of_control(c)), "phase").items()):
+    for phase, group in sorted(_grouped((c for c in claims if is_finding(c)), "phase").items()):
         first = next((c for c in group if c["verdict"] != "not_tested"), group[0])
         same = [c for c in group if c["title"] == first["title"]]
         chips = "".join(_chip(v, f"{n} {VERDICTS[v]}") for v in VERDICTS if (n := _count(group, v)))
@@ -73,17 +74,6 @@ def summary_html(claims: Claims) -> str:
         chip = _chip(verdict, f"{held} of {len(tested)} supported" if tested else VERDICTS["not_tested"])
         lines.append(_several(inline(group[0]["title"]), group, chip))
     return _strip("What this run found, claim by claim", lines)
-
-
-def page_name(about: Mapping[str, Any]) -> str:
-    """``04_annotate, mini-scgpt, layer 3``."""
-    parts = [about["phase"], about["model"], None if about["layer"] is None else f"layer {about['layer']}"]
-    return ", ".join(p for p in parts if p)
-
-
-def interval(claim: Mapping[str, Any], name: str = "interval") -> str:
-    """The 95 % interval of a claim's value, or of its control, in words; an empty string where there is none."""
-    return span(claim[name], _sign(claim["unit"])) if claim[name] else ""
 
 
 def _line(claim: Mapping[str, Any], *, where: bool) -> str:
@@ -145,7 +135,7 @@ def _several(title: str, group: Claims, chips: str) -> str:
     unit = tested[0]["unit"]
     factor = scale(unit)[0]
     places = decimals([factor * c[n] for c in tested for n in ("value", "control")])
-    values, controls = (span([c[n] for c in tested], _sign(unit), places) for n in ("value", "control"))
+    values, controls = (span([c[n] for c in tested], sign(unit), places) for n in ("value", "control"))
     marks = [m for c in tested for m in (Mark("control", c["control"]), Mark(c["verdict"], c["value"]))]
     drawn = axis_svg(marks, unit, f"{len(tested)} pages: {values}; control {controls}")
     numbers = f"<b>{html.escape(values)}</b>", f"control <b>{html.escape(controls)}</b>"
@@ -195,11 +185,6 @@ def _terms(facts: Mapping[str, str]) -> str:
 def _full(claim: Mapping[str, Any], name: str) -> str:
     factor, unit = scale(claim["unit"])
     return f"{written(factor * claim[name], _Words(claim).places)} {unit}".strip()
-
-
-def _sign(unit: str) -> str:
-    """The unit where there is no room for what it is a share of."""
-    return "share" if unit.startswith("share") else "%" if unit.startswith("%") else ""
 
 
 def _row(title: str, middle: str, chips: str, fold: str) -> str:

@@ -113,7 +113,7 @@ def choose_lists(p: Params, seen: Seen, out: Output) -> Lists:
     """Top genes of each latent, from training cells and without each block of them; the tables of all three."""
     from biosae_utils.analysis.catalogue import firing_table, top_genes
 
-    how = {"n_top": p.n_top, "min_count": p.min_count, "shrinkage": p.shrinkage}
+    how: dict[str, Any] = {"n_top": p.n_top, "min_count": p.min_count, "shrinkage": p.shrinkage}
     training, heldout = seen.firing.training, seen.firing.heldout
     top = top_genes(training, **how)
     without = [top_genes(part, **how) for part in seen.firing.training_without_each()]

@@ -108,3 +108,11 @@ def test_each_set_of_lists_is_compared_with_its_own_matched_lists():
         100 * (high - low), rel=0.1
     )
     assert table.loc[annotation_rates.LATENTS, "different terms found layer-wide"] >= 25
+
+
+def test_sources_lie_above_their_matched_lists_by_what_the_table_says():
+    table = pd.DataFrame(
+        {"source": ["a", "b"], "above own matched lists, points": [3, -1], "low": [1, -2], "high": [4, 0]}
+    )
+    got = annotation_rates.above_matched(table)
+    assert list(got) == ["a", "b"] and got["a"].pair == (1, 4) and got["b"].value == -1 and got["a"].over == "lists"

@@ -40,6 +40,15 @@ def test_sums_by_gene_and_block_equal_a_loop_over_positions(world):
         np.testing.assert_array_equal(again.positions, original.positions)
 
 
+def test_some_genes_of_a_firing(world):
+    _, dense, _, gene, _ = world
+    firing, some = firing_of(dense, gene), np.array([3, 7])
+    part = firing.on(some)
+    np.testing.assert_array_equal(part.counts.toarray(), firing.counts.toarray()[some])
+    np.testing.assert_array_equal(part.sums.toarray(), firing.sums.toarray()[some])
+    np.testing.assert_array_equal(part.positions, firing.positions[some])
+
+
 def test_too_few_cells_for_the_jackknife_is_said():
     with pytest.raises(BiosaeError, match="too few"):
         catalogue.deal_cells(np.zeros(5, bool))

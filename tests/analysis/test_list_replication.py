@@ -25,7 +25,7 @@ def test_own_lists_are_counted_and_a_control_never_meets_them():
 
 def test_half_of_a_list_is_half():
     top, again = lists({0: [1, 2, 3, 4], 3: [5, 6]}), lists({0: [1, 2, 8, 9], 3: [5, 6]})
-    found = list_replication(top, [top, lists({0: [1, 2], 3: [5, 7]})], again, 4)
+    found = list_replication(top, [top, lists({0: [1, 2], 3: [5, 6]})], again, 4)
     assert found.share.value == pytest.approx(0.75)
     assert found.share.low < 0.75 < found.share.high
     own = found.table[found.table["which"] == SAME].set_index("latent")["share"]

@@ -109,3 +109,14 @@ def test_means_over_layers_resample_layers_and_keep_them_together() -> None:
     assert row["real_low"] < row["real"] < row["real_high"] and row["real"] == pytest.approx(base.mean() + 0.1)
     # the gain over the larger control is the same in every layer: only draws of the same layers show it
     assert (row["gain"], row["gain_low"], row["gain_high"]) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_by_source_has_one_row_a_mark(whole: Path) -> None:
+    table = reanalysis.reanalyse(published.read_atlas(whole), SETS, n_permutations=5, n_matched=5)
+    long = reanalysis.by_source(table)
+    assert len(long) == 3 * len(table) and set(long["source"]) == {"real", "permuted", "matched"}
+    keys = ["layer", "population", "rule"]
+    back = long[long["source"] == "permuted"].merge(table, on=keys)
+    assert (back["share"] == back["permuted"]).all() and (back["high"] == back["permuted_high"]).all()
+    means = reanalysis.by_source(reanalysis.over_layers(table).assign(sets="toy"))
+    assert list(means.columns) == ["sets", "population", "rule", "share", "low", "high", "source"]

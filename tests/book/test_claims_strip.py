@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from biosae_utils.book.claims_strip import claims_html, interval, overview_html, page_name, summary_html
+from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
 
 
 def claim(**other) -> dict:
@@ -56,7 +56,6 @@ def test_a_trivial_verdict_has_its_own_name():
 def test_groups_pages_and_controls_are_named():
     (line,) = glance(claims_html([claim(group="B cells", variant="random-weights")], where=True))
     assert "<em>B cells</em>" in line and "04_annotate, m, layer 1" in line and "random weights: no finding" in line
-    assert page_name(claim(layer=None)) == "04_annotate, m"
 
 
 def test_the_html_is_one_line_and_markdown_cannot_end_it():
@@ -85,8 +84,3 @@ def test_the_summary_counts_pages_and_lists_them_behind_the_fold():
     assert "1 of 2 supported" in lines[0] and "25 to 40 %" in lines[0] and ">not tested<" in lines[1]
     assert len(lines) == 2, "claims of controls are no findings"
     assert "<li>04_annotate, m, layer 2: 40.0 % (20.0 to 30.0), control 1.0 %: not supported</li>" in text
-
-
-def test_interval_in_words():
-    assert interval(claim()) == "20 to 30 %" and interval(untested()) == ""
-    assert interval(claim(unit="AUROC"), "control_interval") == "0.005 to 0.02"

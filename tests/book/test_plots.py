@@ -166,6 +166,7 @@ def test_forest_shows_value_control_and_both_intervals():
     assert list(control.x) == [1.0, 1.0] and control.error_x.array[0] == 0.5
     assert traces(fig, "supported")[0].error_x.arrayminus[0] == 1.0 and traces(fig, "not supported")
     assert fig.layout.yaxis.categoryarray == ("two", "one") and not traces(fig, "published")
+    assert fig.layout.yaxis.range == (-0.7, 1.7)  # a long forest has no wide margins
 
 
 def test_a_choice_shows_one_view_and_names_its_keys_once_in_each():

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DEAD, LAYER, MODEL, N_PROGRAMMES, RUN, STATE, UNTRAINED, left_by, programme
 
 from biosae_utils.book.page import Result
 from biosae_utils.phases.base import Size
 from biosae_utils.phases.catalogue import PHASE, Params, in_groups
 from biosae_utils.phases.run import compute
+from phases.planted_project import DEAD, LAYER, MODEL, N_PROGRAMMES, RUN, STATE, UNTRAINED, left_by, programme
 
 ABOUT = {**RUN, "model": MODEL, "source": "nowhere", "layer": LAYER, "min_count": 3}
 

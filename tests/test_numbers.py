@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from biosae_utils.book.numbers import decimals, number, scale, span, written
+from biosae_utils.numbers import decimals, number, scale, span, written
 
 
 def test_a_number_has_three_digits_and_its_unit():
