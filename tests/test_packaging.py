@@ -204,6 +204,23 @@ class TestMakefile:
         assert "rm -rf _build results book/executed" in plan and plan.index("Removing") < plan.index("rm -rf")
 
 
+def commands(text: str) -> set[str]:
+    """Targets of make that a text tells to run."""
+    return {t for line in re.findall(r"\bmake ((?:[a-z]+\b ?)+)", text) for t in line.split()}
+
+
+def test_what_runs_elsewhere_is_a_target_of_make():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
+    assert set(re.findall(r"^([a-z]+):", makefile, re.M)) == targets
+    workflows = {p.name: yaml.safe_load(p.read_text()) for p in (ROOT / ".github" / "workflows").glob("*.yml")}
+    steps = [s["run"] for w in workflows.values() for job in w["jobs"].values() for s in job["steps"] if "run" in s]
+    check = "\n".join(line for line in (ROOT / ".ci" / "run").read_text().splitlines() if not line.startswith("#"))
+    assert commands(check) == {"lint", "test"} and any(s == "bash .ci/run" for s in steps)
+    assert commands("\n".join(steps)) <= targets
+    assert any("-m slow" in s for s in steps), "what takes minutes runs at night"
+
+
 def test_citation_has_the_version_of_the_package():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"]
