@@ -17,7 +17,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+HELPERS = [ROOT / folder for folder in PYPROJECT["tool"]["pytest"]["ini_options"]["pythonpath"]]
 DEPENDENCIES = PROJECT["dependencies"]
 DEV = PROJECT["optional-dependencies"]["dev"]
 PEERS = PROJECT["optional-dependencies"]["peers"]  # never installed here: their modules cannot be looked up
@@ -50,7 +52,7 @@ def third_party(path: Path) -> set[str]:
     local = (
         {"biosae_utils", "benchmarks", "scripts"}
         | {p.stem for p in path.parent.glob("*.py")}
-        | {p.stem for p in (ROOT / "tests").glob("*") if p.suffix == ".py" or p.is_dir()}
+        | {p.stem for folder in (ROOT / "tests", *HELPERS) for p in folder.iterdir()}
     )
     return found - set(sys.stdlib_module_names) - local - BUNDLED
 
@@ -105,8 +107,7 @@ def test_constraints_pin_everything_that_is_installed_with_us():
 
 
 def test_an_installed_package_has_its_data_files():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    patterns = settings["*"]
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["*"]
     data = [p for p in (ROOT / "biosae_utils").rglob("*.*") if p.suffix not in (".py", ".pyc")]
     assert {"sources.yaml"} <= {p.name for p in data}
     assert [str(p) for p in data if not any(p.match(pattern) for pattern in patterns)] == []
