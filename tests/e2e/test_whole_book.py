@@ -76,9 +76,8 @@ def test_killed_in_the_middle_it_finishes_and_keeps_what_was_done(tmp_path):
     log = tmp_path / "build.log"
     with log.open("w") as output:
         running = subprocess.Popen(command, cwd=checkout, start_new_session=True, stdout=output, stderr=output)
-    deadline = time.monotonic() + 300
     while "01_extract:" not in log.read_text():  # the driver reports a page once it is finished
-        assert running.poll() is None and time.monotonic() < deadline, log.read_text()
+        assert running.poll() is None, log.read_text()
         time.sleep(0.2)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
