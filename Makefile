@@ -24,6 +24,8 @@ TORCH := $(shell grep -i '^torch==' constraints.txt)
 .DELETE_ON_ERROR:
 .PHONY: help book test interop serve bench lint sync clean
 export CONFIG DATA PROFILE
+# a user's setting for their own code would end ours with a traceback
+unexport PYTHONWARNINGS
 
 help:  ## print this list
 	@echo "What single-cell foundation models know: an executable book. Targets:"
@@ -68,9 +70,10 @@ bench: $(READY)  ## measure speed and quality on this machine into benchmarks/re
 	@echo "Benchmarks write benchmarks/results/<name>.<machine>.json; leave the machine alone while they run"
 	@$(BIN)/python -m benchmarks
 
-lint: $(READY)  ## check style and formatting
+lint: $(READY)  ## check style, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 sync: $(READY)  ## write what is derived from the phases' declarations: parameter cells, config/README.md, _toc.yml
 	@$(BIN)/python -m biosae_utils.book.sync

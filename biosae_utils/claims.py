@@ -51,6 +51,7 @@ class Claim(BaseModel):
     verdict: Verdict
     reason: str = Field("", description="why it was not tested")
     published: float | None = Field(None, description="the published figure in the same unit, if there is one")
+    check: bool = Field(False, description="a test of the software itself, which is no finding")
     command: str = Field(description="the command that reproduces it")
 
     def model_post_init(self, _context: object) -> None:
@@ -73,3 +74,8 @@ def verdict(holds: bool) -> Verdict:
 def of_control(claim: Mapping[str, Any]) -> bool:
     """Whether a claim was made on a page of a control."""
     return claim["variant"] != "trained"
+
+
+def is_finding(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim says something about a model or cells: it is of no control, and no check of the software."""
+    return not (of_control(claim) or claim.get("check", False))

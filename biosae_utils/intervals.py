@@ -65,8 +65,8 @@ class Interval:
 
     def scaled(self, factor: float) -> Interval:
         """The same in another unit, for instance ``scaled(100)`` for percent."""
-        ends = sorted((factor * self.low, factor * self.high))
-        return Interval(factor * self.value, *ends, self.over)
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Interval(factor * self.value, low, high, self.over)
 
     def shifted(self, by: float) -> Interval:
         """The same about another origin: distances from a control that is itself a fixed number are ``shifted(-c)``."""

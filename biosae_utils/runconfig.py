@@ -270,7 +270,7 @@ class RunConfig(Strict):
             The folder belongs to another config of the same run name.
         """
         note = Path(self.results, self.run, PAGES)
-        about = {"config": Path(path).as_posix(), "pages": [list(page) for page in self.pages()]}
+        about: dict[str, Any] = {"config": Path(path).as_posix(), "pages": [list(page) for page in self.pages()]}
         had = read_json(note) if note.is_file() else about
         other = Path(had["config"])
         if other != Path(path) and other.is_file():

@@ -45,9 +45,9 @@ dtype = "auto"
 
 # %% tags=["hide-input"]
 from biosae_utils.book import plots
-from biosae_utils.book.claims_table import span
 from biosae_utils.book.figures import CONTROL, OKABE_ITO, REAL
 from biosae_utils.book.page import Page
+from biosae_utils.numbers import span
 
 page = Page.open("02_sae", globals())
 found = page.result()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "biosae_utils"
-GROUND = {"errors", "store", "claims", "intervals", "params", "sae_options", "__version__"}
+GROUND = {"errors", "store", "claims", "intervals", "numbers", "params", "sae_options", "__version__"}
 TOWER = ["cells", "models", "sae", "analysis", "phases", "runconfig", "book", "cli"]
 """Rooms from the ground up; what stands later may import what stands earlier."""
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 import pytest
-from biosae_utils.phases.sae import Params as SaeParams
 from pydantic import ValidationError
 
 from biosae_utils.cli.sweep import SAME
 from biosae_utils.params import Strict
+from biosae_utils.phases.sae import Params as SaeParams
 from biosae_utils.sae.training.trainer import TrainConfig
 from biosae_utils.sae_options import Option, SaeOptions
 

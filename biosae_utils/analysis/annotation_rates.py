@@ -5,7 +5,7 @@ One table holds what one figure shows: what the rule does, and what the biology 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from biosae_utils.analysis.annotation_rules import (
     RULES,
     Network,
+    Problem,
     Rule,
     make_problem,
     masks,
@@ -108,11 +109,18 @@ def compare_rules(
                 "background": problem.background,
             }
 
-            def shares(draw, n, problem=problem, here=here, inside=inside):
+            def shares(
+                draw: Callable[[int], sp.csr_matrix],
+                n: int,
+                problem: Problem = problem,
+                here: list[Rule] = here,
+                inside: Network | None = inside,
+            ) -> np.ndarray:
                 counts = null_counts(problem, here, alpha, draw, n, n_jobs=n_jobs, network=inside)
                 return (counts / problem.lists.shape[0]).T
 
-            own = shares(lambda i, drawn=matched[source], kept=columns: drawn[i][:, kept], len(matched[source]))
+            alike = [drawn[:, columns] for drawn in matched[source]]
+            own = shares(alike.__getitem__, len(alike))
             for rule, mask, drawn in zip(here, masks(problem, problem.lists, here, alpha, inside), own, strict=True):
                 share = wilson(int(mask.sum()), len(mask), over="lists")
                 rows.append(_row(rule, source, share, facts | {"matched": drawn.mean()}))
@@ -223,3 +231,9 @@ def coverage(
             }
         )
     return pd.DataFrame(rows)
+
+
+def above_matched(table: pd.DataFrame) -> dict[str, Interval]:
+    """How far each source of `coverage` lies above its own frequency-matched lists, in points."""
+    rows = table.set_index("source")[["above own matched lists, points", "low", "high"]].astype(float)
+    return {str(source): Interval(*row, "lists") for source, row in zip(rows.index, rows.to_numpy(), strict=True)}

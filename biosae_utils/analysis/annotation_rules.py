@@ -201,7 +201,7 @@ def masks(
     }
     found = []
     for rule in rules:
-        if not rule.network:
+        if network is None or not rule.network:
             found.append(annotated(problem, tests[rule.selected], rule, alpha))
             continue
         factors = factor_tests(lists, network.factors, rule.selected)

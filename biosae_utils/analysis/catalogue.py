@@ -44,6 +44,10 @@ class GeneFiring:
         """Mean activation over all positions of the gene, zeros included, shape (n_genes, d_sae)."""
         return (sp.diags(1 / np.maximum(self.positions, 1)) @ self.sums).tocsr()
 
+    def on(self, genes: np.ndarray) -> GeneFiring:
+        """The same for some of the genes."""
+        return GeneFiring(self.sums[genes], self.counts[genes], self.positions[genes])
+
     def __add__(self, other: GeneFiring) -> GeneFiring:
         return GeneFiring(self.sums + other.sums, self.counts + other.counts, self.positions + other.positions)
 

@@ -78,7 +78,7 @@ def principal_axes(blocks: np.ndarray | Iterable[np.ndarray]) -> Principal:
         origin = block.mean(0) if origin is None else origin
         block = block - origin
         total, square, n = total + block.sum(0), square + block.T @ block, n + len(block)
-    if n < 2 or not np.isfinite(square).all():
+    if origin is None or n < 2 or not np.isfinite(square).all():
         raise BiosaeError(
             "Principal axes need at least two finite vectors",
             where=f"{n} vectors",
@@ -107,7 +107,9 @@ def explained(x: np.ndarray, residual: np.ndarray) -> float:
     return float(1 - residual.sum() / ((x - x.mean(0)) ** 2).sum())
 
 
-def pca_residuals(p: Principal, x: np.ndarray, ranks: Sequence[int], *, sparse: bool = False) -> np.ndarray:
+def pca_residuals(
+    p: Principal, x: np.ndarray, ranks: Sequence[int] | np.ndarray, *, sparse: bool = False
+) -> np.ndarray:
     """Squared error of each vector when only some of its principal coefficients are kept.
 
     Parameters
@@ -126,16 +128,16 @@ def pca_residuals(p: Principal, x: np.ndarray, ranks: Sequence[int], *, sparse: 
     -------
     ndarray of float64, shape (n, len(ranks))
     """
-    ranks = np.asarray(ranks, int)
-    if ranks.size == 0 or ranks.min() < 0 or ranks.max() > len(p.axes):
-        raise BiosaeError(f"Ranks must lie between 0 and {len(p.axes)}", where=f"ranks = {ranks.tolist()}")
-    out = np.empty((len(x), len(ranks)))
+    at = np.asarray(ranks, int)
+    if at.size == 0 or at.min() < 0 or at.max() > len(p.axes):
+        raise BiosaeError(f"Ranks must lie between 0 and {len(p.axes)}", where=f"ranks = {at.tolist()}")
+    out = np.empty((len(x), len(at)))
     for start in range(0, len(x), BLOCK):
         energy = p.coefficients(x[start : start + BLOCK]) ** 2
         if sparse:
             energy = -np.sort(-energy, axis=1)
         kept = np.concatenate([np.zeros((len(energy), 1)), np.cumsum(energy, 1)], 1)
-        out[start : start + len(energy)] = np.clip(kept[:, -1:] - kept[:, ranks], 0, None)
+        out[start : start + len(energy)] = np.clip(kept[:, -1:] - kept[:, at], 0, None)
     return out
 
 
@@ -145,7 +147,7 @@ def matching_rank(p: Principal, x: np.ndarray, target: float, *, sparse: bool = 
     total = pca_residuals(p, x, ranks, sparse=sparse).sum(0)
     x = np.asarray(x, np.float64)
     share = 1 - total / ((x - x.mean(0)) ** 2).sum()
-    return int(min(np.searchsorted(share, target), len(p.axes)))
+    return min(int(np.searchsorted(share, target)), len(p.axes))
 
 
 def code_bits(n_atoms: int, active: int, value_bits: int = 16) -> float:

@@ -96,7 +96,7 @@ def _ranks(mean: sp.csr_matrix, n_genes: np.ndarray) -> tuple[sp.csr_matrix, np.
     order = np.lexsort((mean.data, row))
     value, group = mean.data[order], row[order]
     within = np.arange(len(order)) - mean.indptr[:-1][group] + 1
-    new = np.flatnonzero(np.r_[True, (value[1:] != value[:-1]) | (group[1:] != group[:-1])]) if len(order) else []
+    new = np.flatnonzero(np.r_[True, (value[1:] != value[:-1]) | (group[1:] != group[:-1])]) if len(order) else order
     length = np.diff(np.r_[new, len(order)])
     tied = np.repeat(np.add.reduceat(within, new) / length, length) if len(order) else within
     excess = np.empty(len(order))

@@ -184,7 +184,8 @@ def edge_strata(lists: sp.csr_matrix, network: sp.csr_matrix, n_bins: int = 10) 
     listed = np.bincount(lists.indices, minlength=lists.shape[1])
     often = np.ceil(np.log2(listed + 1)).astype(np.int64)
     degree = np.diff(network.indptr)
-    cuts = np.unique(np.quantile(degree[listed > 0], np.linspace(0, 1, n_bins + 1)[1:-1])) if (listed > 0).any() else []
+    used = degree[listed > 0]
+    cuts = np.unique(np.quantile(used, np.linspace(0, 1, n_bins + 1)[1:-1])) if len(used) else np.empty(0)
     return often * (n_bins + 1) + np.searchsorted(cuts, degree, side="right")
 
 

@@ -27,6 +27,7 @@ POPULATIONS = {
     "first five": "first five genes of every alive feature",
 }
 CONTROLS = {"permuted": PERMUTED, "matched": MATCHED}
+WITHOUT_NETWORK = tuple(rule for rule in RULES if not rule.network)
 SIGNIFICANT = 4  # digits kept in committed tables
 
 
@@ -70,7 +71,7 @@ def reanalyse(
     n_permutations: int = 50,
     n_matched: int = 20,
     alpha: float = 0.05,
-    rules: Sequence[Rule] = tuple(r for r in RULES if not r.network),
+    rules: Sequence[Rule] = WITHOUT_NETWORK,
     seed: int = 0,
     n_jobs: int = 1,
     done: Callable[[], None] = lambda: None,
@@ -153,3 +154,26 @@ def over_layers(table: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0) -> pd
             record |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
         rows.append(record)
     return pd.DataFrame(rows)
+
+
+def by_source(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with one row for the real features and one for each control.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `reanalyse` or `over_layers`.
+
+    Returns
+    -------
+    DataFrame
+        The key columns, source ("real", "permuted", "matched"), share, low, high.
+    """
+    keys = [name for name in ("sets", "layer", "population", "rule") if name in table]
+    parts = [
+        table[[*keys, source, f"{source}_low", f"{source}_high"]]
+        .set_axis([*keys, "share", "low", "high"], axis=1)
+        .assign(source=source)
+        for source in ("real", *CONTROLS)
+    ]
+    return pd.concat(parts, ignore_index=True)

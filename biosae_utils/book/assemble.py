@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
-from biosae_utils.book.claims_table import claims_html
+from biosae_utils.book.claims_strip import claims_html
 from biosae_utils.book.page import TAKEAWAYS
 from biosae_utils.book.paths import notebook
 from biosae_utils.errors import BiosaeError
@@ -87,6 +87,7 @@ def assemble(nb: Any, phase: Phase, params: PageParams, out: Path) -> Any:
     if len(said) != 1:
         raise BiosaeError("A page states its takeaways once", where=str(notebook(phase.name)), do="call page.takeaways")
     head, rest = _opening(first.source)
+    nb.metadata["takeaways"] = _sentences(said[0])
     moved = {id(cell) for cell in (first, *hero, *said)}
     nb.cells = [
         _markdown(head, "head"),

@@ -78,10 +78,7 @@ def build(
             print(f"Run {config.run}: nothing to be done, all {n_pages} pages and the book are up to date.")
             print(f"The book is {index}. Open it, or run `make serve`.")
             return index
-        print(
-            f"Run {config.run}: {todo} of {n_pages} pages of {len(config.models)} models to compute, {cores} cores",
-            flush=True,
-        )
+        print(f"Run {config.run}: {todo} of {n_pages} pages to compute, {cores} cores", flush=True)
         snakemake = _snakemake(cores, profile, gpus)
         log = Path("logs", config.run, "snakemake.log")
         code = _run([*snakemake, *(["--keep-going"] if keep_going else [])], config_path, lock, log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -89,7 +90,7 @@ def default(field: FieldInfo) -> str:
     return f"`{yaml.safe_dump(field.default, default_flow_style=True, width=1000).strip().removesuffix('...').strip()}`"
 
 
-def table(cls: type[BaseModel], skip: set[str] = frozenset()) -> str:
+def table(cls: type[BaseModel], skip: Collection[str] = ()) -> str:
     """Markdown table of the keys of `cls`."""
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for name, field in cls.model_fields.items():

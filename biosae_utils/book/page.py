@@ -7,7 +7,6 @@ parameters of its parameter cell, it computes what is not there.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,9 +109,7 @@ class Page:
             own variables are there too, and only the parameters are read.)
         """
         declared = find(phase)
-        if os.environ.get("BIOSAE_RUNNER"):
-            _die_with_parent()
-        elif Path.cwd().name == "notebooks" and (Path.cwd().parent / "pyproject.toml").is_file():
+        if Path.cwd().name == "notebooks" and (Path.cwd().parent / "pyproject.toml").is_file():
             os.chdir("..")  # a Jupyter session starts beside the notebook; paths count from the project
         values = _parameters(declared, namespace)
         page = cls(declared, checked(declared.params, values, where=f"parameters of {phase}"))
@@ -158,9 +155,7 @@ class Page:
             In Markdown.
         """
         if not sentences or isinstance(sentences, str) or len(sentences) > MAX_TAKEAWAYS:
-            raise BiosaeError(
-                f"A page has one to {MAX_TAKEAWAYS} takeaways: a list of sentences", where=self.phase.name
-            )
+            raise BiosaeError(f"A page has 1 to {MAX_TAKEAWAYS} takeaways: a list of sentences", where=self.phase.name)
         shown = list(sentences)
         if control := CONTROLS.get(getattr(self.params, "variant", "trained")):
             note = "what this page shows is owed to input, shape and method. It is no finding, but what one must beat."
@@ -184,13 +179,3 @@ def _parameters(phase: Phase, namespace: Mapping[str, Any]) -> dict[str, Any]:
         if plain and not constant:
             found[name] = value  # what is not a parameter is refused by `checked`, which names the right ones
     return found
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel of the operating system to end this process when the runner that started it dies (Linux)."""
-    if sys.platform != "linux":
-        return  # ipykernel's own poller notices, a little later
-    import ctypes
-    import signal
-
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)

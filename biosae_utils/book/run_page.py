@@ -35,9 +35,6 @@ from biosae_utils.phases.run import record_failure
 from biosae_utils.runconfig import RunConfig
 
 PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-CELL_TIMEOUT_S = 3600
-SOCKET_LENGTH = 60
-"""Longest folder in which a kernel's sockets fit: the system allows 107 characters for the path of one."""
 
 
 def run_page(phase: Phase, params: PageParams, *, config: str = "") -> Path:
@@ -67,20 +64,17 @@ def run_page(phase: Phase, params: PageParams, *, config: str = "") -> Path:
     logs.parent.mkdir(parents=True, exist_ok=True)
     dumped = params.model_dump(mode="json")
     environment = {
-        "BIOSAE_RUNNER": str(os.getpid()),
         "BIOSAE_COMMAND": command(phase, params, config),
         "IPYTHONDIR": str(Path(tempfile.gettempdir()) / f"biosae-ipython-{os.getuid()}"),
-        "PYTHONWARNINGS": "default",
-        **thread_variables(1),
     }
     try:
-        text = fill(jupytext.read(source), dumped)
-        executed = execute(text, dumped, environment, logs)
+        with _environ(environment):
+            executed = execute(fill(jupytext.read(source), dumped), dumped, logs)
         page = assemble(clean(executed), phase, params, out)
         write_notebook(page, out)
         record(phase, params, out)
     except Exception as e:
-        record_failure(params, phase.name, e, time.time() - started)
+        record_failure(phase, params, e, time.time() - started)
         raise
     for leftover in (".error.json", ".failed.ipynb"):
         logs.with_suffix(leftover).unlink(missing_ok=True)
@@ -112,74 +106,31 @@ def command(phase: Phase, params: PageParams, config: str) -> str:
     return " ".join([text, *([] if config == "config/demo.yaml" else [f"--config {shlex.quote(config)}"]), *changed])
 
 
-def execute(nb: Any, params: dict[str, Any], environment: dict[str, str], logs: Path) -> Any:
-    """Run a notebook in a fresh kernel; its stderr goes to this process's, a failure becomes one line."""
+def execute(nb: Any, params: dict[str, Any], logs: Path) -> Any:
+    """Run a notebook in this process; what it writes to stderr goes to this process's, a failure becomes one line."""
     import nbformat
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from biosae_utils.book.engine import NAME
+
     partial = logs.with_suffix(".partial.ipynb")
-    with runtime_folder() as runtime, _environ({**environment, "JUPYTER_RUNTIME_DIR": str(runtime)}):
-        try:
-            papermill.execute_notebook(
-                nb, str(partial), parameters=params, kernel_name="python3", language="python", progress_bar=False,
-                start_timeout=120, execution_timeout=CELL_TIMEOUT_S, kernel_manager_class=own_kernel(runtime),
-            )  # fmt: skip
-        except PapermillExecutionError as e:
-            os.replace(partial, logs.with_suffix(".failed.ipynb"))
-            text = re.sub(r"\s+", " ", str(e.evalue)).strip()
-            raise BiosaeError(
-                text if e.ename == "BiosaeError" else f"{e.ename}: {text}", where=f"cell {e.cell_index} of the notebook"
-            ) from None
-        except CellTimeoutError:
-            raise BiosaeError(f"A cell took longer than {CELL_TIMEOUT_S} s", do="compute the phase first") from None
-        except DeadKernelError:
-            raise BiosaeError(
-                "The kernel died, most likely out of memory", do="use fewer jobs at once, or fewer cells"
-            ) from None
+    names = {"kernel_name": "python3", "language": "python"}
+    try:
+        papermill.execute_notebook(nb, str(partial), parameters=params, engine_name=NAME, progress_bar=False, **names)
+    except PapermillExecutionError as e:
+        os.replace(partial, logs.with_suffix(".failed.ipynb"))
+        text = re.sub(r"\s+", " ", str(e.evalue)).strip()
+        what = text if e.ename == "BiosaeError" else f"{e.ename}: {text}"
+        raise BiosaeError(what, where=f"cell {e.cell_index} of the notebook") from None
     done = nbformat.read(partial, as_version=4)
     partial.unlink()
-    for cell in done.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stderr":
-                print(output.text, file=sys.stderr, end="")
     return done
-
-
-def own_kernel(runtime: Path) -> type:
-    """Class of a kernel of this very Python on Unix sockets in `runtime`: no port to collide with another job's.
-
-    A kernel that somebody else installed under the name python3 is not used.
-    """
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-
-    launch = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-
-    class OwnKernel(AsyncKernelManager):
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(transport="ipc", ip=str(runtime / "socket"), **kwargs)
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=launch, display_name="Python 3", language="python")
-
-    return OwnKernel
-
-
-@contextmanager
-def runtime_folder() -> Iterator[Path]:
-    """A private folder for a kernel's sockets whose path is short enough for them."""
-    default = Path(tempfile.gettempdir())
-    short = default if len(str(default)) < SOCKET_LENGTH or not Path("/tmp").is_dir() else Path("/tmp")
-    with tempfile.TemporaryDirectory(prefix="biosae-", dir=short) as folder:
-        yield Path(folder)
 
 
 @contextmanager
 def _environ(values: dict[str, str]) -> Iterator[None]:
-    """Environment variables for the kernel, taken back afterwards."""
+    """Environment variables for the notebook, taken back afterwards."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -207,6 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--params", required=True, help="parameters as JSON")
     parser.add_argument("--config", default="", help="YAML of the run")
     args = parser.parse_args(argv)
+    os.environ |= thread_variables(1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     name, started = args.phase, time.time()
     try:

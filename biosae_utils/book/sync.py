@@ -37,9 +37,11 @@ def derived() -> Iterator[tuple[Path, str]]:
                 f"Phase {phase.name} has no notebook", where=str(path), do="write it; see CONTRIBUTING.md"
             )
         text = path.read_text()
-        if not CELL.search(text):
+        found = CELL.search(text)
+        if found is None:
             raise BiosaeError('The notebook has no cell tagged "parameters"', where=str(path), do="add an empty one")
-        yield path, CELL.sub(lambda found, phase=phase: found["head"] + parameter_cell(phase), text, count=1)
+        cell = parameter_cell(phase)
+        yield path, text[: found.start("body")] + cell + text[found.end("body") :]
     yield Path("config", "README.md"), config_readme.render()
     yield Path("_toc.yml"), toc_text(RunConfig.load(DEMO))
 

@@ -53,7 +53,7 @@ def run(
         left = compute(declared, params, command=command(declared, params, str(config)))
         target = run_page(declared, params, config=str(config))
     about = manifest.read(left)
-    for sentence in takeaways(target):
+    for sentence in json.loads(target.read_text())["metadata"]["takeaways"]:
         out.print(f"- {sentence}", markup=False)
     out.print(f"{about['seconds']:.0f} s; tables in {left}, page in {target}", markup=False)
     if set_:
@@ -64,17 +64,6 @@ def run(
         )
     else:
         out.print("`make book` renders it, and computes what reads it.")
-
-
-def takeaways(page: Path) -> list[str]:
-    """What an executed page concludes."""
-    from biosae_utils.book.page import TAKEAWAYS
-
-    for cell in json.loads(page.read_text())["cells"]:
-        for output in cell.get("outputs", []):
-            if TAKEAWAYS in output.get("data", {}):
-                return output["data"][TAKEAWAYS]
-    return []
 
 
 @app.command(

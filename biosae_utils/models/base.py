@@ -154,16 +154,22 @@ class FoundationModel(Protocol):
     def collate(self, tokens: Tokens, rows: Sequence[int] | np.ndarray) -> Batch:
         """Pad the given cells into one batch on the model's device."""
 
-    def hidden(self, batch: Batch, layers: Sequence[int] | None = None) -> dict[int, Tensor]:
+    def hidden(
+        self, batch: Batch, layers: Sequence[int] | None = None, *, at: Tensor | None = None
+    ) -> dict[int, Tensor]:
         """Residual stream after block l, shape (B, T, d_model), for each asked layer (all when None).
 
         No block after the last asked layer is run. Weights are frozen, so autograd records nothing here.
+
+        The positions `at`, int64 (n, 2) as (row, column) in row-major order, are those of the last asked layer that the
+        caller will look at. What is returned elsewhere of that layer may be anything: it need not be computed.
         """
 
-    def resume(self, hidden: Tensor, layer: int, batch: Batch) -> Tensor:
+    def resume(self, hidden: Tensor, layer: int, batch: Batch, *, at: Tensor | None = None) -> Tensor:
         """Run blocks ``layer + 1 ..`` from a state of shape (B, T, d_model); returns the final state.
 
-        Gradients flow to `hidden` when it requires them and the caller is in ``torch.enable_grad()``.
+        `at` as in `hidden`: the positions of the final state that the caller will look at. Gradients flow to `hidden`
+        when it requires them and the caller is in ``torch.enable_grad()``.
         """
 
     def mask(self, batch: Batch, rate: float = 0.15, *, seed: int = 0) -> tuple[Batch, Tensor]:

@@ -144,6 +144,7 @@ def cut_and_resume(p: Params, net: FoundationModel, tokens: Tokens, out: Output)
         control_kind="smallest over layers of the change after noise of 1 % of the norm",
         rule="the largest change over all layers is exactly 0, and the edited control is above 0 in every layer",
         verdict=verdict(checks["resumed"].max() == 0 and checks["edited"].min() > 0),
+        check=True,
     )
 
 
@@ -171,11 +172,12 @@ def hidden_genes(p: Params, net: FoundationModel, tokens: Tokens, heldout: np.nd
     best = str(means.idxmin())
     draws = rng.integers(0, len(losses), (2000, len(losses)))
     gain = intervals.quantiles((losses[best].to_numpy() - ours)[draws].mean(1), over="cells")
-    claim = out.claim(
+    loss = intervals.from_draws(ours.mean(), ours[draws].mean(1), over="cells")
+    out.claim(
         id="masked-loss",
         title="The model predicts hidden genes of held-out cells better than with random weights and better than in "
         "shuffled cells",
-        value=intervals.from_draws(ours.mean(), ours[draws].mean(1), over="cells"),
+        value=loss,
         unit="loss (the model's own), mean over cells",
         control=means[best],
         control_kind=CONTROLS[best],
@@ -183,7 +185,7 @@ def hidden_genes(p: Params, net: FoundationModel, tokens: Tokens, heldout: np.nd
         "above 0",
         verdict=verdict(gain.low > 0),
     )
-    return {"n_asked": len(losses), "loss": claim.value, "loss_low": claim.interval[0], "loss_high": claim.interval[1],
+    return {"n_asked": len(losses), "loss": loss.value, "loss_low": loss.low, "loss_high": loss.high,
             "loss_random_twin": means["random_twin"], "loss_shuffled_cells": means["shuffled_cells"]}  # fmt: skip
 
 

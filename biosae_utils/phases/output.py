@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from biosae_utils import store
 from biosae_utils.claims import Claim
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import Interval
 from biosae_utils.params import PageParams, checked
 from biosae_utils.phases import manifest
 from biosae_utils.phases.base import Phase
@@ -89,16 +90,16 @@ class Output:
         given = dict(fields)
         for name, wide in (("value", "interval"), ("control", "control_interval")):
             found = given.get(name)
-            if hasattr(found, "low"):
-                given |= {name: found.value, wide: (found.low, found.high)}
+            if isinstance(found, Interval):
+                given |= {name: found.value, wide: found.pair}
                 if name == "value":
                     given["interval_over"] = found.over
         _, model, layer = node_of(self._phase.name, self._params)
-        where = {
+        values: dict[str, Any] = {
             "phase": self._phase.name, "model": model, "layer": layer, "command": self._command,
             "variant": getattr(self._params, "variant", "trained"),
         }  # fmt: skip
-        values = where | {name: plain(value) for name, value in given.items()}
+        values |= {name: plain(value) for name, value in given.items()}
         values |= {
             name: tuple(values[name]) for name in ("interval", "control_interval") if values.get(name) is not None
         }

@@ -28,6 +28,13 @@ def layer_folder(layer: int) -> str:
     return f"layer_{layer:02d}"
 
 
+def own_layer(read: Inputs) -> int:
+    """The layer that a page is about."""
+    if read.layer is None:
+        raise BiosaeError("The page is not about one layer", do="say which layer to read")
+    return read.layer
+
+
 def cohort(read: Inputs) -> pd.DataFrame:
     """The cells of the run, from 00_data: row (in the file), barcode, cell_type, condition, donor, heldout, ..."""
     return read_table(read.file("00_data", "cohort.parquet"))
@@ -145,7 +152,7 @@ def codes(read: Inputs, layer: int | None = None) -> CodeStore:
     """Sparse codes of all positions at a layer (the page's own by default), from 02_sae."""
     from biosae_utils.sae.codes import CodeStore
 
-    return CodeStore.open(read.file("02_sae", f"{layer_folder(read.layer if layer is None else layer)}/codes"))
+    return CodeStore.open(read.file("02_sae", f"{layer_folder(own_layer(read) if layer is None else layer)}/codes"))
 
 
 @dataclass(frozen=True)

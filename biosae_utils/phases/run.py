@@ -20,7 +20,6 @@ from pathlib import Path
 from biosae_utils import store
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import PageParams, checked
-from biosae_utils.phases import manifest
 from biosae_utils.phases.base import Phase
 from biosae_utils.phases.inputs import Inputs
 from biosae_utils.phases.jobs import device_slot, living, thread_variables
@@ -40,26 +39,31 @@ def compute(phase: Phase, params: PageParams, *, command: str = "") -> Path:
     command : str, optional
         The command that computes it again, for claims and provenance.
     """
-    folder = folder_of(phase, params)
+    folder, node, started = folder_of(phase, params), node_of(phase.name, params), time.time()
     if why_stale(phase, params)[0] != "done":
-        node = node_of(phase.name, params)
-        out = Output(phase, params, command or default_command(*node))
-        phase.compute(params, Inputs(phase, params), out)
-        out.close()
+        try:
+            out = Output(phase, params, command or default_command(*node))
+            phase.compute(params, Inputs(phase, params), out)
+            out.close()
+        except Exception as e:
+            record_failure(phase, params, e, time.time() - started)
+            raise
+        error_path(phase, params).unlink(missing_ok=True)
     return folder
 
 
-def record_failure(params: PageParams, phase: str, error: Exception, seconds: float) -> None:
+def error_path(phase: Phase, params: PageParams) -> Path:
+    """Where it is written why a page failed."""
+    return log_path(params.run, *node_of(phase.name, params)).with_suffix(".error.json")
+
+
+def record_failure(phase: Phase, params: PageParams, error: Exception, seconds: float) -> None:
     """Write why a page failed, for `biosae status` and for the page that stands in its place."""
-    node = node_of(phase, params)
+    _, model, layer = node_of(phase.name, params)
     text = re.sub(r"\s+", " ", str(error)).strip()
     message = text if isinstance(error, BiosaeError) else f"{type(error).__name__}: {text}"
-    dumped = params.model_dump(mode="json")
-    store.write_json(
-        log_path(params.run, *node).with_suffix(".error.json"),
-        {"phase": phase, "model": node[1], "layer": node[2], "message": message, "params": dumped,
-         "params_hash": manifest.params_hash(dumped), "seconds": round(seconds, 2)},
-    )  # fmt: skip
+    about = {"phase": phase.name, "model": model, "layer": layer, "message": message, "seconds": round(seconds, 2)}
+    store.write_json(error_path(phase, params), about)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,14 +74,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--command", default="", help="the command that computes it again")
     parser.add_argument("--threads", type=int, default=0, help="threads of numerical libraries; all cores when 0")
     parser.add_argument("--device-slot", action="store_true", help="wait for one of this machine's devices")
-    parser.add_argument("--done", default="", type=str, help="file to touch at the end")
+    parser.add_argument("--done", default="", help="file to touch at the end")
     args = parser.parse_args(argv)
     os.environ |= thread_variables(args.threads)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    started, params = time.time(), None
+    started, name = time.time(), args.phase
     try:
         phase = find(args.phase)
         params = checked(phase.params, json.loads(args.params), where=f"parameters of {phase.name}")
+        name = title(*node_of(phase.name, params))
         with living():
             if args.device_slot:
                 with device_slot() as environment:
@@ -85,17 +90,12 @@ def main(argv: list[str] | None = None) -> int:
                     compute(phase, params, command=args.command)
             else:
                 compute(phase, params, command=args.command)
-    except Exception as e:
-        if params is not None:
-            record_failure(params, args.phase, e, time.time() - started)
-        if not isinstance(e, BiosaeError | json.JSONDecodeError):
-            raise
-        print(f"FAILED {title(*node_of(args.phase, params)) if params else args.phase}: {e}", file=sys.stderr)
+    except (BiosaeError, json.JSONDecodeError) as e:
+        print(f"FAILED {name}: {e}", file=sys.stderr)
         return 1
-    log_path(params.run, *node_of(phase.name, params)).with_suffix(".error.json").unlink(missing_ok=True)
     if args.done:
         Path(args.done).touch()
-    print(f"  {title(*node_of(phase.name, params))}: {time.time() - started:.0f} s", flush=True)
+    print(f"  {name}: {time.time() - started:.0f} s", flush=True)
     return 0
 
 

@@ -58,7 +58,7 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     """Train, judge on cells that no training saw, and encode every position."""
     from biosae_utils.models.registry import load_model
 
-    loading = {"device": p.device, "dtype": p.dtype, "seed": p.seed, **p.options}
+    loading: dict[str, Any] = {"device": p.device, "dtype": p.dtype, "seed": p.seed, **p.options}
     net = load_model(p.source, name=p.model, variant=p.variant, **loading)
     layers = list(range(net.info.n_layers)) if p.layers is None else p.layers
     samples, heldout = (readers.Sample.read(read, layers, heldout=flag) for flag in (False, True))

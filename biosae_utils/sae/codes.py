@@ -79,7 +79,7 @@ class CodeStore:
                 "There are no positions to encode", where=str(path), do="check the cohort and the gene ids"
             )
         path.mkdir(parents=True, exist_ok=True)
-        meta = {"n": n, "k": k, "d_sae": d_sae, "identity": identity, "complete": False, "chunks": []}
+        meta: dict[str, Any] = {"n": n, "k": k, "d_sae": d_sae, "identity": identity, "complete": False, "chunks": []}
         try:
             old = read_json(path / "meta.json")
             resumable = all(old[key] == meta[key] for key in ("n", "k", "d_sae", "identity"))

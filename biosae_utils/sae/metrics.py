@@ -90,9 +90,9 @@ def evaluate(sae: TopKSAE, x: np.ndarray | Tensor) -> Quality:
         values, indices = sae.encode(block)
         residual.append((block - sae.decode(values, indices)).pow(2).sum(1).double().cpu().numpy())
         n_fired += torch.bincount(indices[values > 0], minlength=sae.d_sae)
-        centred = (block - sae.b_dec).double()  # sums about a vector near the mean keep their digits
-        total += centred.sum(0)
-        squares += centred.pow(2).sum().item()
+        centred = block - sae.b_dec  # sums about a vector near the mean keep their digits
+        total += centred.sum(0, dtype=torch.float64)
+        squares += centred.square().sum(dtype=torch.float64).item()
     spread = squares - total.pow(2).sum().item() / len(x)
     if not spread > 0:
         raise BiosaeError("The vectors do not vary, or are not finite", where=f"{len(x)} vectors")
@@ -161,10 +161,12 @@ def fidelity(
             loss = model.loss(final, masked, positions).float().cpu().numpy()
             return np.bincount(owner, loss, minlength=len(count)) / count.clip(1)
 
-        def edited_loss(layer: int, where: Tensor, new: Tensor, states=states, masked=masked) -> np.ndarray:
+        def edited_loss(
+            layer: int, where: Tensor, new: Tensor, states=states, masked=masked, positions=positions
+        ) -> np.ndarray:
             edit = states[layer].clone()
             edit[where] = new.to(edit.dtype)
-            return mean_loss(model.resume(edit, layer, masked))
+            return mean_loss(model.resume(edit, layer, masked, at=positions))
 
         clean = mean_loss(states[last])
         for layer, named in saes.items():

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from gene_lists import binary, random_network
 from scipy import stats
 
 from biosae_utils.analysis import nulls
-from biosae_utils.analysis.edges import adjacency, edge_test, edges_within
 from biosae_utils.analysis.geometry import Principal
 from biosae_utils.errors import BiosaeError
 
@@ -24,14 +24,6 @@ def rank_among_draws(observed, draws, rng):
     """Rank of the observed statistic among the null ones, ties broken at random: uniform under the null."""
     draws = np.asarray(draws)
     return int((draws < observed).sum() + rng.integers(0, (draws == observed).sum() + 1))
-
-
-def binary(rng, n_lists=40, n_genes=60, per_list=6):
-    popular = rng.dirichlet(np.full(n_genes, 0.5))
-    rows = np.zeros((n_lists, n_genes), np.uint8)
-    for row in rows:
-        row[rng.choice(n_genes, per_list, replace=False, p=0.9 * popular + 0.1 / n_genes)] = 1
-    return sp.csr_matrix(rows)
 
 
 # ---- frequency-matched lists -------------------------------------------------------------------------------------
@@ -237,7 +229,7 @@ def test_scatter_gives_uniform_p_for_latents_that_only_share_a_gene():
     assert uniform(ranks, 10) > 1e-3
 
 
-# ---- directions and edges ----------------------------------------------------------------------------------------
+# ---- directions --------------------------------------------------------------------------------------------------
 
 
 def test_random_directions_are_isotropic_unit_vectors():
@@ -273,45 +265,3 @@ def test_the_table_names_every_null():
     named = set(re.findall(r"^`(\w+)`", nulls.__doc__, re.MULTILINE))
     here = {name for name, f in vars(nulls).items() if inspect.isfunction(f) and f.__module__ == nulls.__name__}
     assert named == {name for name in here if not name.startswith("_")} - {"edge_strata"}
-
-
-def random_network(rng, n_genes=120, n_edges=500):
-    hub = rng.dirichlet(np.full(n_genes, 0.4))
-    a, b = rng.choice(n_genes, n_edges, p=0.8 * hub + 0.2 / n_genes), rng.choice(n_genes, n_edges)
-    genes = np.array([f"G{i}" for i in range(n_genes)], dtype=object)
-    return adjacency(genes[a], genes[b], genes)
-
-
-def test_edges_are_counted_as_a_loop_counts_them():
-    rng = np.random.default_rng(9)
-    network, lists = random_network(rng), binary(rng, 30, 120, 10)
-    dense = network.toarray()
-    assert (dense == dense.T).all() and not dense.diagonal().any() and set(np.unique(dense)) == {0, 1}
-    expected = [sum(dense[i, j] for i in row.indices for j in row.indices if i < j) for row in lists]
-    np.testing.assert_array_equal(edges_within(lists, network), expected)
-    assert max(expected) > 0
-
-
-def test_edge_null_keeps_degree_and_popularity_and_finds_planted_cliques():
-    rng = np.random.default_rng(10)
-    lists, network = binary(rng, 50, 120, 8), random_network(rng)
-    strata = nulls.edge_strata(lists, network)
-    listed, degree = np.asarray(lists.sum(axis=0)).ravel(), np.diff(network.indptr)
-    for s in np.unique(strata):
-        frequency = listed[strata == s]
-        assert np.ceil(np.log2(frequency + 1)).min() == np.ceil(np.log2(frequency + 1)).max()
-    order = nulls.relabel_within(strata, rng)
-    moved = listed > 0
-    assert np.corrcoef(degree[order][moved], degree[moved])[0, 1] > 0.8
-    # lists without meaning: p is never small too often
-    p = np.concatenate([edge_test(binary(rng, 40, 120, 8), random_network(rng), n=39, seed=i)["p"] for i in range(12)])
-    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
-    lists, network = binary(rng, 60, 600, 8), random_network(rng, 600, 3000)
-    clique = lists[7].indices
-    both = np.array([(i, j) for i in clique for j in clique if i != j])
-    planted = network + sp.csr_matrix((np.ones(len(both), np.int32), (both[:, 0], both[:, 1])), network.shape)
-    planted.data[:] = 1
-    found = edge_test(lists, planted, n=199)
-    assert found.loc[7, "edges"] == 28 and found.loc[7, "p"] == found["p"].min() == 1 / 200
-    assert found.loc[7, "expected"] < 14
-    assert (found.drop(7)["p"] <= 0.05).mean() < 0.2

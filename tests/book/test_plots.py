@@ -58,7 +58,9 @@ def test_order_is_that_of_the_names():
 
 
 def test_lying_bars_run_down_the_page():
-    fig = plots.bars(GROUPS, "layer", "share", by="which", horizontal=True, text=".0%")
+    fig = plots.bars(GROUPS, "layer", "share", by="which", horizontal=True, high="high", low="low", text=".0%")
+    written = [t for t in fig.data if t.type == "scatter"]
+    assert list(written[0].x) == [0.7, 0.7] and list(written[0].customdata) == [0.6, 0.5], "beyond the whisker"
     assert fig.data[0].orientation == "h" and list(fig.data[0].y) == ["layer 0", "layer 1"]
     assert fig.layout.yaxis.autorange == "reversed" and fig.layout.xaxis.title.text == "share"
 
@@ -70,7 +72,7 @@ def test_hatching_stacks_within_a_group():
     fig = plots.bars(table, "type", "n", by="state", hatch="part")
     drawn = [t for t in fig.data if t.y[0] is not None]
     assert [(t.y[0], (t.base or [0])[0]) for t in drawn] == [(8, 0), (2, 8), (9, 0), (1, 9)]
-    assert {t.name for t in fig.data if t.showlegend} == {"s", "t", "in", "out"}
+    assert {t.name for t in fig.data if t.showlegend} == {"s", "t", "out"}
 
 
 def test_lines_of_a_panel_each_with_one_legend_entry():
@@ -155,7 +157,8 @@ def test_forest_shows_value_control_and_both_intervals():
     table = pd.DataFrame(
         {
             "label": ["one", "two"], "value": [3.0, 1.0], "low": [2.0, 0.5], "high": [4.0, 1.5], "control": [1.0, 1.0],
-            "control_low": [0.5, np.nan], "control_high": [1.5, np.nan], "verdict": ["supported", "not_supported"], "hover": "h",
+            "control_low": [0.5, np.nan], "control_high": [1.5, np.nan], "verdict": ["supported", "not_supported"],
+            "hover": "h",
         }
     )  # fmt: skip
     fig = plots.forest(table, names={"not_supported": "not supported"})
@@ -163,6 +166,7 @@ def test_forest_shows_value_control_and_both_intervals():
     assert list(control.x) == [1.0, 1.0] and control.error_x.array[0] == 0.5
     assert traces(fig, "supported")[0].error_x.arrayminus[0] == 1.0 and traces(fig, "not supported")
     assert fig.layout.yaxis.categoryarray == ("two", "one") and not traces(fig, "published")
+    assert fig.layout.yaxis.range == (-0.7, 1.7)  # a long forest has no wide margins
 
 
 def test_a_choice_shows_one_view_and_names_its_keys_once_in_each():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from biosae_utils.cells.cohort import balanced_draw, guess_columns, make_cohort, quotas
 from biosae_utils.cells.data import open_cells
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import DataParams
+from biosae_utils.phases.data import Params as DataParams
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from biosae_utils.cells.data import guess_columns, make_cohort, open_cells
 from biosae_utils.cells.planted import KNOCKED_ACTIVITY, Truth, genes_like, main, planted
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import DataParams
+from biosae_utils.phases.data import Params as DataParams
 
 
 @pytest.fixture(scope="module")

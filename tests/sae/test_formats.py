@@ -318,3 +318,16 @@ def test_damage_gives_a_clear_error_or_a_whole_model(tmp_path, seed, target):
         assert str(e)
     else:
         assert loaded.encode(torch.zeros(2, loaded.d_in))[0].shape == (2, loaded.width)
+
+
+def test_without_a_network_the_upload_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    class Offline:
+        def create_repo(self, *_: object, **__: object) -> None:
+            raise ConnectionError("no route to host\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Offline)
+    formats.save_sae(tmp_path / "sae", noisy())
+    with pytest.raises(BiosaeError, match=r"did not take the SAEs \(no route to host\).*hf auth login"):
+        formats.upload_saes("me/saes", {"layer_00": tmp_path / "sae"})

@@ -1,12 +1,14 @@
 # Two rules a phase, named after it: `modules` computes (no notebook, runs on a bare machine), `modules_page` executes the
 # notebook that shows it.
 #
-# Snakemake goes by time stamps; this book goes by content. So every input is `ancient`, and what is not current, judged by
-# hashes of parameters, code, data, inputs and outputs, gets one more input that is always new. A job that finds its result
-# current after all (its input was computed again and came out the same) leaves it alone.
+# Snakemake goes by time stamps; this book goes by content. So an input that is current is `ancient` (its time does not
+# matter), and what is not current, judged by hashes of parameters, code, data, inputs and outputs, gets one more input that
+# is always new. A job that finds its result current after all (its input was computed again and came out the same) leaves
+# it alone.
 
 import json
 import shlex
+import time
 from pathlib import Path
 
 from biosae_utils.book.page_state import states
@@ -19,7 +21,7 @@ PARAMS = RUN.all_params()
 STATES = states(RUN)
 STALE = Path(".snakemake", "biosae-stale")
 STALE.parent.mkdir(exist_ok=True)
-STALE.touch()
+STALE.write_text(f"{time.time_ns()}\n")  # new content each time: Snakemake also compares checksums
 PLACES = {"layer": "{model}/layer_{layer}/", "model": "{model}/", "run": ""}
 
 
@@ -37,11 +39,16 @@ def flagged(state):
     return [] if state[0] == "done" else [str(STALE)]
 
 
+def timeless(path, state):
+    """An input whose time does not matter, unless it is about to be made again."""
+    return ancient(path) if state[0] == "done" else path
+
+
 def upstream(phase):
     def of(wildcards):
         page = node(phase, wildcards)
         needed = needs(RUN.pages(), find(phase), PARAMS[page])
-        return [*[ancient(done(other)) for other in needed], *flagged(STATES[page][0])]
+        return [*[timeless(done(other), STATES[other][0]) for other in needed], *flagged(STATES[page][0])]
 
     return of
 
@@ -49,7 +56,7 @@ def upstream(phase):
 def computed(phase):
     def of(wildcards):
         page = node(phase, wildcards)
-        return [ancient(done(page)), *flagged(STATES[page][1])]
+        return [timeless(done(page), STATES[page][0]), *flagged(STATES[page][1])]
 
     return of
 
@@ -112,7 +119,7 @@ for phase in RUN.phases:
         params:
             phase=phase,
             json=as_json(phase),
-            config=shlex.quote(RUN_CONFIG),
+            config=lambda wildcards: shlex.quote(RUN_CONFIG),  # a function: braces in the name are no wildcards
         log:
             f"logs/{RUN.run}/{where}{phase}.page.log",
         resources:

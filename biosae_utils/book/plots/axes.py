@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def finish(canvas: Canvas, titles: dict[str, str]) -> None:
     """Apply the look of a canvas to all its axes, and draw its reference lines."""
+    look: Mapping[str, Any] = canvas.look
     for letter in "xy":
         update = canvas.fig.update_xaxes if letter == "x" else canvas.fig.update_yaxes
         update(**_scale(canvas, letter))
@@ -22,7 +24,7 @@ def finish(canvas: Canvas, titles: dict[str, str]) -> None:
             row, col = divmod(panel, canvas.n_columns)
             if (col == 0) if letter == "y" else (panel + canvas.n_columns >= len(canvas.facets)):
                 update(title_text=titles[letter], row=row + 1, col=col + 1)
-            for value, text in canvas.look.get(f"{letter}marks", ()):
+            for value, text in look.get(f"{letter}marks", ()):
                 _mark(canvas, letter, panel, value, text)
 
 
@@ -49,7 +51,8 @@ def extent(canvas: Canvas, letter: str) -> tuple[float, float] | None:
 
 def _scale(canvas: Canvas, letter: str) -> dict[str, Any]:
     """Type, ticks and range of an axis."""
-    look, ends = canvas.look, extent(canvas, letter)
+    look: Mapping[str, Any] = canvas.look
+    ends = extent(canvas, letter)
     axis: dict[str, Any] = {}
     log = letter in look.get("log", "")
     if log:
@@ -59,7 +62,7 @@ def _scale(canvas: Canvas, letter: str) -> dict[str, Any]:
     elif letter in look.get("percent", ""):
         axis["tickformat"] = ".2~%"
     elif ends and _are_layers(canvas, letter, ends):
-        axis["dtick"] = 1
+        axis["dtick"] = max(1, math.ceil((ends[1] - ends[0]) / 12))
     if letter in look.get("zero", ""):
         axis["rangemode"] = "tozero"
     if (given := look.get(f"{letter}range")) is not None:

@@ -50,7 +50,7 @@ def bars(
     dash_name : str
         What the dash is, for the legend and on hovering.
     hatch : str, optional
-        Column whose values are stacked within a bar, in order, told apart by hatching.
+        Column whose values are stacked within a bar, in order, told apart by hatching; the first has none.
     text : str, optional
         d3 format in which the value is written at the end of each bar, for instance ".0%".
     stacked : bool
@@ -70,7 +70,7 @@ def bars(
     says = canvas.categories(x, 30 if horizontal else 13)
     order = list(says.values())
     along, across = ("y", "x") if horizontal else ("x", "y")
-    named = False
+    named: set[Any] = set()
     for at, part in canvas.parts():
         for key, group in canvas.groups(part):
             base = pd.Series(0.0, index=pd.Index(order))
@@ -86,21 +86,22 @@ def bars(
                     bar.update(base=base[where].to_numpy() if i else None)
                     bar.marker.pattern.shape = PATTERNS[i % len(PATTERNS)]
                     base.loc[where] += rows[y].to_numpy()
-                if text is not None:
-                    bar.update(texttemplate=f"%{{{across}:{text}}}", textposition="outside", cliponaxis=False)
                 if hatch is not None:
                     bar.hovertemplate = f"{canvas.shown(layer)}: %{{{across}}}"
                 canvas.add(bar, key, at)
+            if text is not None:
+                ends = group[high].fillna(group[y]) if high is not None else group[y]
+                written = _texts(group[x].map(says).tolist(), ends, group[y], along, across, group_name, text)
+                canvas.add(written, key, at, legend=False)
             if dash is not None and group[dash].notna().any():
                 rows = group[group[dash].notna()]
                 where = rows[x].map(says).tolist()
                 level = _dashes(where, rows[dash], along, across, group_name)
-                canvas.add(level, key, at, legend=False, name=f"{canvas.shown(key)}: {dash_name or dash}")
-                level_shown = canvas.fig.data[-1]
-                level_shown.update(showlegend=not named, name=dash_name or dash, legendgroup="dash")
-                named = True
-    for i, layer in enumerate(canvas.order(hatch) if hatch else []):
-        marker = {"color": CONTROL, "opacity": 1 if i == 0 else 0.55, "pattern": {"shape": PATTERNS[i % len(PATTERNS)]}}
+                canvas.add(level, key, at, legend=False, name=dash_name or dash)
+                canvas.fig.data[-1].update(showlegend=(at["view"] not in named), legendgroup="dash", legendrank=2000)
+                named.add(at["view"])
+    for i, layer in enumerate(canvas.order(hatch)[1:] if hatch else [], start=1):
+        marker = {"color": CONTROL, "opacity": 0.55, "pattern": {"shape": PATTERNS[i % len(PATTERNS)]}}
         canvas.entry(go.Bar(x=[None], y=[None], marker=marker), layer)
     fig = canvas.finish(**{along: x, across: y}, barmode="stack" if stacked else "group", scattermode="group")
     kind = {"type": "category", "categoryorder": "array", "categoryarray": order}
@@ -121,10 +122,24 @@ def _ends(rows: pd.DataFrame, low: str | None, high: str | None) -> tuple[pd.Ser
     return (None, None) if low is None or high is None else (rows[low], rows[high])
 
 
+def _texts(where: list[str], ends: Any, level: Any, along: str, across: str, group: str, format: str) -> Any:
+    """Values of a group of bars, each beyond the whisker of its bar."""
+    import plotly.graph_objects as go
+
+    side = "top center" if across == "y" else "middle right"
+    look = {"mode": "text", "textposition": side, "cliponaxis": False, "hoverinfo": "skip", "offsetgroup": group}
+    look["orientation"] = "h" if across == "x" else "v"
+    template = f" %{{customdata:{format}}} "
+    return go.Scatter(**{along: where, across: ends}, customdata=level, texttemplate=template, **look)
+
+
 def _dashes(where: list[str], level: pd.Series, along: str, across: str, group: str) -> Any:
     """Dashes across the bars of a group."""
     import plotly.graph_objects as go
 
+    turned = "h" if across == "x" else "v"
     symbol = "line-ew-open" if across == "y" else "line-ns-open"
     marker = {"symbol": symbol, "size": 14, "color": ACCENT, "line": {"width": 3, "color": ACCENT}}
-    return go.Scatter(**{along: where, across: level}, mode="markers", marker=marker, offsetgroup=group)
+    return go.Scatter(
+        **{along: where, across: level}, mode="markers", marker=marker, offsetgroup=group, orientation=turned
+    )

@@ -182,7 +182,7 @@ class Canvas:
             fig.update_xaxes(visible=False, row=i // self.n_columns + 1, col=i % self.n_columns + 1)
             fig.update_yaxes(visible=False, row=i // self.n_columns + 1, col=i % self.n_columns + 1)
         fig.update_xaxes(showticklabels=True)
-        fig.update_layout(height=self.height, margin_t=16 + LINE * lines)
+        fig.update_layout(height=self.height, margin_t=16 + (LINE * lines + 6 if lines else 0))
         return fig
 
     def shown(self, value: Any) -> str:
@@ -221,7 +221,9 @@ class Canvas:
 
     def entry(self, trace: Any, value: Any) -> None:
         """Add to the legend what a dash or a hatching means; `trace` shows it and draws nothing."""
-        trace.update(name=self.shown(value), legendgroup=f"key {value}", showlegend=True, hoverinfo="skip")
+        trace.update(
+            name=self.shown(value), legendgroup=f"key {value}", showlegend=True, legendrank=2000, hoverinfo="skip"
+        )
         self.views_of_traces.append(None)
         self.fig.add_trace(trace)
 

@@ -109,7 +109,8 @@ def boxes(
     """
     import plotly.graph_objects as go
 
-    canvas = Canvas(table, [x, *(quantiles or [y])], by=by, facet=facet, choice=choice, look=look)
+    needed: Sequence[str | None] = quantiles or [y]
+    canvas = Canvas(table, [x, *needed], by=by, facet=facet, choice=choice, look=look)
     along, across = ("y", "x") if horizontal else ("x", "y")
     says = canvas.categories(x, 18)
     for at, part in canvas.parts():

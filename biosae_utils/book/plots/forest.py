@@ -63,7 +63,5 @@ def forest(table: pd.DataFrame, **look: Unpack[Look]) -> Figure:
             dots(stated, "published", {"symbol": "diamond-open", "size": 10, "color": OKABE_ITO[1]}), "published", at
         )
     fig = canvas.finish()
-    small = {"size": 11}
-    return fig.update_yaxes(
-        type="category", categoryorder="array", categoryarray=labels[::-1], dtick=None, tickfont=small
-    )
+    order = {"type": "category", "categoryorder": "array", "categoryarray": labels[::-1], "dtick": None}
+    return fig.update_yaxes(**order, range=[-0.7, len(labels) - 0.3], tickfont={"size": 11})

@@ -78,7 +78,7 @@ def lines(
             colour = canvas.colours.get(key)
             for number, (style, rows) in enumerate(_pieces(group, dash, split, dashes)):
                 ends = rows[[low, high]].notna().all(axis=1) if low and high else None
-                if band and ends is not None and ends.any():
+                if band and low and high and ends is not None and ends.any():
                     canvas.add(_band(rows[ends], x, low, high, colour), key, at, legend=False)
                 trace = go.Scatter(x=rows[x], y=rows[y], mode="lines", **_hover(rows, hover))
                 if key in symbols:

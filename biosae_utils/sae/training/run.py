@@ -229,8 +229,8 @@ def train_stacked(
     configs = [replace(config, seed=seed) for seed in seeds]
     facts = zip(names, configs, [n] * len(stack), means, scales, strict=True)
     kept = [Checkpoint(folder, *those) for those in facts] if folder else []
-    results = [checkpoint.finished(device) for checkpoint in kept]
-    if not results or None in results:
+    results = [result for checkpoint in kept if (result := checkpoint.finished(device)) is not None]
+    if len(results) < len(stack):
         trainer = StackedTrainer(
             d, config, seeds, torch.stack(means), torch.tensor(scales), names, device=device, ops=ops
         )
