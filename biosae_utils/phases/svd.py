@@ -155,6 +155,7 @@ def variance(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
         "bits": budget, "leading_at_bits": same_bits["leading"], "largest_at_bits": same_bits["largest"],
         "sae_mean": ours.value, "bits_mean": control, "largest_k_mean": value["largest_k"].mean(),
         "rank_min": ranks["rank_for_same_variance"].min(), "rank_max": ranks["rank_for_same_variance"].max(),
+        "leading_50_mean": value["leading_50"].mean(),
         "active_min": ranks["active_for_same_variance"].min(), "active_max": ranks["active_for_same_variance"].max(),
     }  # fmt: skip
 
@@ -174,7 +175,7 @@ def subspaces(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
     from biosae_utils.analysis import geometry, nulls
 
     d, n_axes = layers.first.d_in, layers.n_axes
-    ranks: list[int] = np.unique(np.r_[np.geomspace(1, d, 30).astype(int), n_axes, d]).tolist()
+    ranks = np.unique(np.r_[np.geomspace(1, d, 30).astype(int), n_axes, d])
     tables, inside = [], {}
     for layer, axes in layers.axes.items():
         rng = np.random.default_rng([p.seed, layer])
@@ -185,13 +186,13 @@ def subspaces(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
         }
         for name, directions in kinds.items():
             share = geometry.subspace_share(directions, axes.axes, ranks)
-            inside[layer, name] = share[:, ranks.index(n_axes)]
+            inside[layer, name] = share[:, list(ranks).index(n_axes)]
             low, high = zip(*(intervals.quantiles(column, over="latents").pair for column in share.T), strict=True)
             about = {"layer": layer, "which": name, "rank": ranks, "share": share.mean(0), "low": low, "high": high}
             tables.append(pd.DataFrame(about))
     shares = pd.concat(tables, ignore_index=True)
     out.table(shares, "subspace")
-    exact = np.array([geometry.random_share(r, d) for r in ranks])
+    exact = np.array([geometry.random_share(int(r), d) for r in ranks])
     expected = {"who": "random directions: r / d", "which": "random, exact", "rank": ranks, "share": exact[:, 0]}
     band = pd.DataFrame({**expected, "low": exact[:, 1], "high": exact[:, 2]})
     shown = shares[shares["which"] != "random"].drop(columns=["low", "high"])
