@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from myst_nb.core.render import MimeData, MimeRenderPlugin
 
 from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, light, template
+from biosae_utils.book.policy import add_policy
 from biosae_utils.book.prose import inline, plain
 from biosae_utils.book.switcher import switcher_html
 from biosae_utils.phases import sources
@@ -23,6 +25,8 @@ from biosae_utils.store import read_json
 LIGHT_PLOTLY = "vendor/plotly/plotly-cartesian.min.js"
 """What draws nearly all figures; a third of the whole Plotly, which is loaded where a figure needs more."""
 WHOLE_PLOTLY = "plotly.min.js"
+KERNEL = re.compile(r"<script>kernelName = '[\w.-]*'</script>\s*")
+"""What thebe writes into the text of a page."""
 WIDE = 96
 """Characters of a row of a table above which it is given the margin too."""
 
@@ -140,7 +144,9 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
     """
     unused = ["thebe"] + ["mathjax"] * ('class="math' not in context.get("body", ""))
     context["script_files"] = [s for s in context.get("script_files", []) if not _mentions(s, unused)]
+    add_policy(app, context)
     if "body" in context:
+        context["body"] = KERNEL.sub("", context["body"])
         links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
         if links:
             head, end, tail = context["body"].partition("</h1>")
