@@ -54,7 +54,8 @@ def write_run(project: Path) -> Path:
     config |= {
         "run": "hostile", "title": hostile("title"), "phases": PHASES,
         "models": {"mini-geneformer": {**config["models"]["mini-geneformer"], "layers": [2]}},
-        "data": {"path": str(cells.relative_to(project)), "n_cells": 160, "donor": "donor"},
+        "data": {"path": str(cells.relative_to(project)), "n_cells": 80, "donor": "donor"},
+        "extract": {"n_positions": 4000, "n_positions_heldout": 1000}, "sae": {"steps": 40, "batch_size": 256},
         "annotate": {"genesets": "data/hostile.json", "collections": ["hostile"], "n_permutations": 5},
     }  # fmt: skip
     path = project / "config/hostile.yaml"
