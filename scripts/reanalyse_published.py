@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
         "files_read": len(atlas.hashes),
         "n_layers": atlas.n_layers,
         "layers_read": atlas.layers,
+        "layers_listed": atlas.listed_layers,
         "features_alive": len(alive),
         "features_listed": int((alive["n_listed"] > 0).sum()),
         "genes": int(atlas.top_genes["gene"].nunique()),
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     write_json(out / "provenance.json", record)
-    print(f"{len(alive):,} alive features of {len(atlas.layers)} layers; tables in {out}")
+    print(f"{atlas.summary}; tables in {out}")
 
 
 if __name__ == "__main__":

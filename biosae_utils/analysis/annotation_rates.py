@@ -88,7 +88,13 @@ def compare_rules(
         the mean and low, high the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists, and
         ``matched`` the mean share of lists with the same sizes and gene frequencies (every source against its own:
         lists that all hold the same popular genes are annotated together or not at all). ``n_genes``: genes that any
-        list of the source holds.
+        list of the source holds. Where the lists of a source leave no term (``n_terms`` 0) or are too short
+        (``n_tested`` 0), its share is 0 under the rules without a network.
+
+    Raises
+    ------
+    BiosaeError
+        No term, or no list, is left for the first source on the measured genes.
     """
     rules = [r for r in rules if network is not None or not r.network]
     matched = {
@@ -99,7 +105,8 @@ def compare_rules(
     for arena in dict.fromkeys(r.arena for r in rules):
         here = [r for r in rules if r.arena == arena]
         for k, (source, matrix) in enumerate(lists.items()):
-            problem, columns = make_problem(matrix, sets, arena, min_size, max_size)
+            own_measured = k == 0 and arena[0] == "measured"  # anything else may list too little to leave a term
+            problem, columns = make_problem(matrix, sets, arena, min_size, max_size, may_be_empty=not own_measured)
             inside = None if network is None else network.on(columns)
             facts = {
                 "n_lists": matrix.shape[0],
@@ -158,7 +165,7 @@ def leave_out_shares(
     for arena in dict.fromkeys(r.arena for r in rules):
         here = [r for r in rules if r.arena == arena]
         for row, lists in zip(out, parts, strict=True):
-            problem, _ = make_problem(lists, sets, arena, min_size, max_size)
+            problem, _ = make_problem(lists, sets, arena, min_size, max_size, may_be_empty=True)
             found = masks(problem, problem.lists, here, alpha)
             row |= {rule.name: float(mask.mean()) for rule, mask in zip(here, found, strict=True)}
     return pd.DataFrame(out, columns=[r.name for r in rules])
@@ -214,7 +221,7 @@ def coverage(
     by = shares[shares["rule"] == "feature"].set_index("source")
     rows = []
     for source, own in lists.items():
-        problem, _ = make_problem(own, sets, ("measured", True), min_size, max_size)
+        problem, _ = make_problem(own, sets, ("measured", True), min_size, max_size, may_be_empty=True)
         passed = score_all(problem, p_max=alpha).query("q_layer <= @alpha")
         share, low, high, matched = (100 * by.at[source, name] for name in ("share", "low", "high", "matched"))
         rows.append(

@@ -89,7 +89,13 @@ class Network:
 
 
 def make_problem(
-    lists: sp.csr_matrix, sets: GeneSets, arena: tuple[str, bool], min_size: int = 5, max_size: int = 500
+    lists: sp.csr_matrix,
+    sets: GeneSets,
+    arena: tuple[str, bool],
+    min_size: int = 5,
+    max_size: int = 500,
+    *,
+    may_be_empty: bool = False,
 ) -> tuple[Problem, np.ndarray]:
     """Lists and terms on the background of an arena.
 
@@ -100,6 +106,8 @@ def make_problem(
     sets : GeneSets
         Terms of all sizes on the measured genes (`GeneSets.on_genes`).
     arena : (background, cut_terms)
+    may_be_empty : bool
+        As in `Problem`: for controls, which may list so little that no term is left.
 
     Returns
     -------
@@ -113,7 +121,7 @@ def make_problem(
     size = inside.terms["size" if cut else "size_source"].to_numpy()
     inside = inside.select((size >= min_size) & (size <= max_size) & (inside.terms["size"].to_numpy() > 0))
     sizes = inside.terms["size" if cut else "size_source"].to_numpy()
-    return Problem(lists[:, columns].tocsr(), inside, sizes), columns
+    return Problem(lists[:, columns].tocsr(), inside, sizes, may_be_empty), columns
 
 
 def possible_tests(problem: Problem, overlap: sp.csr_matrix, alpha: float) -> Tests:
@@ -122,6 +130,8 @@ def possible_tests(problem: Problem, overlap: sp.csr_matrix, alpha: float) -> Te
     With ``c`` pairs that share a gene, no BH threshold over ``m`` tests exceeds ``alpha * c / m``; pairs with too small
     an overlap for that are dropped before their p-value is looked up.
     """
+    if not overlap.nnz:
+        return run_tests(problem, overlap)
     shared = np.diff(overlap.indptr).max(initial=0)  # the largest c of any feature bounds the layer's mean as well
     shortest = int(problem.list_sizes[problem.list_sizes > 0].min())
     least = problem.table.smallest_overlap(alpha * shared / len(problem.sets), problem.term_sizes, shortest)
@@ -194,6 +204,7 @@ def masks(
     """
     if network is None and any(rule.network for rule in rules):
         raise BiosaeError("The published rule with edges needs STRING and TRRUST", do="fetch both, or leave it out")
+    lists = lists if problem.n_tested else problem.lists  # where no real list is tested, no null of it is either
     overlap = problem.overlaps(lists)
     tests = {
         n: run_tests(problem, overlap, n) if n else possible_tests(problem, overlap, alpha)

@@ -90,7 +90,7 @@ def load(genesets: Path | str, collections: Sequence[str], root: Path = fetch.RO
         string,
         trrust,
         tuple(n for n, f in folders.items() if f is None and (n in extra or n in ("STRING", "TRRUST"))),
-        _overview(sets, folders, extra, string, trrust),
+        _overview(parts, folders, extra, string, trrust),
     )
 
 
@@ -102,15 +102,17 @@ def _folder(source: str, root: Path) -> Path | None:
 
 
 def _overview(
-    sets: GeneSets,
+    parts: Sequence[GeneSets],
     folders: dict[str, Path | None],
     extra: list[str],
     string: pd.DataFrame | None,
     trrust: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """One row a source: what it is, how large, whether it is used."""
+    """One row a source: what it is, how large, whether it is used and how its file was read."""
     rows = [
-        (c, "gene sets", f"{n:,} terms", "used") for c, n in sets.terms["collection"].value_counts(sort=False).items()
+        (c, "gene sets", f"{n:,} terms", "; ".join(("used", *sets.notes)))
+        for sets in parts
+        for c, n in sets.terms["collection"].value_counts(sort=False).items()
     ]
     kinds = {"KEGG": "gene sets", "STRING": "interactions", "TRRUST": "factors and targets"}
     networks = {"STRING": string, "TRRUST": trrust}

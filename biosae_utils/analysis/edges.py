@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,12 @@ def read_string(links: Path | str, info: Path | str, cut: int = 700) -> pd.DataF
     DataFrame
         a, b (symbols, upper case), score; each pair in both directions, as in the file.
     """
-    from pyarrow import ArrowInvalid, compute, csv
+    from pyarrow import ArrowInvalid, compute
+    from pyarrow import csv as arrow
 
     try:
-        names = csv.read_csv(info, parse_options=csv.ParseOptions(delimiter="\t", quote_char=False))
-        reader = csv.open_csv(links, parse_options=csv.ParseOptions(delimiter=" "))
+        names = arrow.read_csv(info, parse_options=arrow.ParseOptions(delimiter="\t", quote_char=False))
+        reader = arrow.open_csv(links, parse_options=arrow.ParseOptions(delimiter=" "))
         kept = [b.filter(compute.greater_equal(b["combined_score"], cut)).to_pandas() for b in reader]
     except (OSError, ArrowInvalid, KeyError) as e:
         raise BiosaeError(f"STRING cannot be read ({e})", where=f"{links}, {info}", do="biosae fetch string-v12") from e
@@ -49,8 +51,10 @@ def read_string(links: Path | str, info: Path | str, cut: int = 700) -> pd.DataF
 def read_trrust(path: Path | str) -> pd.DataFrame:
     """TRRUST v2: tf, target, mode (Activation, Repression, Unknown) and pmids; the file has no header."""
     try:
-        table = pd.read_csv(path, sep="\t", header=None, dtype=str, keep_default_na=False)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
+        table = pd.read_csv(
+            path, sep="\t", header=None, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8-sig"
+        )
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
         raise BiosaeError(f"TRRUST cannot be read ({e})", where=str(path), do="biosae fetch trrust-v2") from e
     if table.shape[1] != 4:
         raise BiosaeError(

@@ -59,11 +59,14 @@ class Problem:
         Terms with the same columns.
     term_sizes : ndarray of int, shape (n_terms,)
         Size that enters the test: members in the background, unless the published rule is asked for.
+    may_be_empty : bool
+        Whether no term, or no list, may be left: then nothing is annotated. Else that is an error.
     """
 
     lists: sp.csr_matrix
     sets: GeneSets
     term_sizes: np.ndarray
+    may_be_empty: bool = False
     list_sizes: np.ndarray = field(init=False)
     table: HypergeometricTable = field(init=False)
     gene_terms: sp.csr_matrix = field(init=False, repr=False)
@@ -71,7 +74,7 @@ class Problem:
     def __post_init__(self) -> None:
         if self.lists.shape[1] != self.sets.membership.shape[1]:
             raise BiosaeError(f"Lists over {self.lists.shape[1]} genes, terms over {self.sets.membership.shape[1]}")
-        if not len(self.sets):
+        if not len(self.sets) and not self.may_be_empty:
             raise BiosaeError(
                 "No gene set is left on the measured genes", do="check the symbols of the data, or lower min_size"
             )
@@ -79,7 +82,7 @@ class Problem:
         if (sizes[sizes > 0] < MIN_LIST).any():
             object.__setattr__(self, "lists", _without_rows(self.lists, sizes < MIN_LIST))
             sizes = np.where(sizes < MIN_LIST, 0, sizes)
-        if not sizes.any():
+        if not sizes.any() and not self.may_be_empty:
             raise BiosaeError(
                 f"No list has {MIN_LIST} genes of the background",
                 do="lower min_count, or check the symbols of the data",

@@ -6,15 +6,15 @@ Symbols are compared in upper case. A `GeneSets` is sparse, terms by genes; ever
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from biosae_utils.analysis.geneset_formats import read_sets
 from biosae_utils.errors import BiosaeError
-from biosae_utils.store import read_json, read_table
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,14 @@ class GeneSets:
         Upper-case symbols of the columns, unique.
     terms : DataFrame, n_terms rows
         collection, term_id, name, size (members among `genes`), size_source (members in the source, before any cut).
+    notes : tuple of str
+        What had to be guessed or left out when a file was read.
     """
 
     membership: sp.csr_matrix
     genes: np.ndarray
     terms: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -53,7 +56,9 @@ class GeneSets:
         move = sp.csr_matrix((np.ones(len(have), np.uint8), (have, old[have])), shape=(len(self.genes), len(genes)))
         membership = (self.membership @ move).tocsr()
         membership.sort_indices()
-        return GeneSets(membership, genes, self.terms.assign(size=np.diff(membership.indptr)))
+        return replace(
+            self, membership=membership, genes=genes, terms=self.terms.assign(size=np.diff(membership.indptr))
+        )
 
     def restrict(self, genes: Sequence[str] | np.ndarray, min_size: int = 5, max_size: int = 500) -> GeneSets:
         """Cut the terms to a background, then keep those with `min_size` to `max_size` members left."""
@@ -63,7 +68,7 @@ class GeneSets:
     def select(self, which: np.ndarray) -> GeneSets:
         """A subset of the terms, by mask or index."""
         which = np.flatnonzero(which) if np.asarray(which).dtype == bool else np.asarray(which)
-        return GeneSets(self.membership[which], self.genes, self.terms.iloc[which].reset_index(drop=True))
+        return replace(self, membership=self.membership[which], terms=self.terms.iloc[which].reset_index(drop=True))
 
     def collection(self, name: str) -> GeneSets:
         """The terms of one collection."""
@@ -126,42 +131,29 @@ def concat(parts: Sequence[GeneSets]) -> GeneSets:
     genes = np.array(list(dict.fromkeys(g for part in parts for g in part.genes)), dtype=object)
     membership = sp.vstack([part.on_genes(genes).membership for part in parts], format="csr")
     terms = pd.concat([part.terms for part in parts], ignore_index=True)
-    return GeneSets(membership, genes, terms.assign(size=np.diff(membership.indptr)))
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return GeneSets(membership, genes, terms.assign(size=np.diff(membership.indptr)), notes)
 
 
 def load_genesets(path: Path | str, collections: Sequence[str] | None = None) -> GeneSets:
-    """Read gene sets from Parquet (all collections in one long table), GMT or Enrichr JSON (one collection a file).
+    """Read gene sets from Parquet (all collections in one table), GMT, Enrichr text or JSON (one collection a file).
 
     Parameters
     ----------
     path : path
-        ``.parquet``, ``.gmt`` or ``.json`` (``{name: [symbols]}``). The collection of a GMT or JSON file is its stem.
+        See `geneset_formats.read_sets`. The collection of a file that names none is its stem.
     collections : sequence of str, optional
         Collections to keep, in this order; all when None.
 
     Raises
     ------
     BiosaeError
-        The file is missing, damaged or holds no term, or a collection is not in it (the message lists those that are).
+        The file is missing, damaged or holds no symbols of genes (the message names the line), or a collection is not
+        in it (the message lists those that are).
     """
     path = Path(path)
-    readers = {".parquet": lambda: from_table(read_table(path)), ".gmt": lambda: _read_gmt(path)}
-    readers[".json"] = lambda: from_dict(_json_sets(path), path.stem)
-    if path.suffix not in readers:
-        raise BiosaeError(
-            f"Gene sets cannot be read from {path.suffix or 'this file'}",
-            where=str(path),
-            do="use .parquet, .gmt or .json",
-        )
-    if not path.is_file():
-        raise BiosaeError(
-            "There is no such file of gene sets",
-            where=str(path),
-            do="check `genesets` in the config, or run `biosae fetch --list`",
-        )
-    sets = readers[path.suffix]()
-    if not len(sets):
-        raise BiosaeError("A file of gene sets holds no term", where=str(path))
+    read = read_sets(path)
+    sets = replace(from_table(read.table), notes=tuple(read.notes))
     if collections is None:
         return sets
     there = list(dict.fromkeys(sets.terms["collection"]))
@@ -172,26 +164,3 @@ def load_genesets(path: Path | str, collections: Sequence[str] | None = None) ->
         )
     order = np.concatenate([np.flatnonzero((sets.terms["collection"] == c).to_numpy()) for c in collections])
     return sets.select(order)
-
-
-def _read_gmt(path: Path) -> GeneSets:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fields = [f.strip() for f in line.split("\t")]
-        if fields == [""]:
-            continue
-        if len(fields) < 3:
-            raise BiosaeError(
-                "A GMT line needs a name, a description and genes, split by tabs", where=f"{path}, line {number}"
-            )
-        name, description = fields[:2]
-        label = description if description and not description.startswith(("http", "na")) else name
-        rows += [(path.stem, name, label, gene) for gene in fields[2:] if gene]
-    return from_table(pd.DataFrame(rows, columns=["collection", "term_id", "name", "gene"]))
-
-
-def _json_sets(path: Path) -> dict[str, list[str]]:
-    sets = read_json(path)
-    if not isinstance(sets, dict) or not all(isinstance(v, list) for v in sets.values()):
-        raise BiosaeError("A JSON file of gene sets must be {name: [symbols]}", where=str(path))
-    return sets

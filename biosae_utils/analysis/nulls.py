@@ -147,6 +147,8 @@ def curveball(lists: sp.csr_matrix, rng: np.random.Generator, rounds: int | None
     Strona et al., Nat Commun 5, 4114 (2014); Carstens, Hamann, Meyer et al., ESA (2018), global trades.
     """
     n_lists, n_genes = lists.shape
+    if not lists.nnz:
+        return lists.copy()
     if rounds is None:
         rounds = int(np.log2(max(n_lists, 2))) + 6
     row = np.repeat(np.arange(n_lists, dtype=np.int64), np.diff(lists.indptr))

@@ -1,8 +1,8 @@
 """The published feature atlases: a directory of JSON that somebody else wrote, read with care.
 
 Both atlases of that family are read (cross-layer graph with `deps`, Geneformer, or `edges`, scGPT), plain or gzipped.
-The files are untrusted: sizes are limited, every field that is used is checked (`published_schema`), and what is
-missing or unreadable is told in `Atlas.problems` instead of silently left out.
+The files are untrusted: sizes are limited, every field that is used is checked (`published_schema`), and `Atlas.files`
+tells of each file whether it was read, instead of silently leaving out what was not.
 """
 
 from __future__ import annotations
@@ -58,9 +58,13 @@ def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def parse(raw: bytes, schema: TypeAdapter[Any], *, where: str) -> Any:
-    """JSON that is not to be trusted, checked against its schema; the error names the first field that is wrong."""
+    """JSON that is not to be trusted, checked against its schema; the error names the first field that is wrong.
+
+    ``Infinity`` and ``NaN``, which are no JSON but which Python writes, are left to the schema: it refuses them in
+    every field that is used. Fields that are not used may hold anything, and odds ratios there are often infinite.
+    """
     try:
-        return schema.validate_python(json.loads(raw, parse_constant=_no_constant))
+        return schema.validate_python(json.loads(raw))
     except ValidationError as e:
         first = e.errors()[0]
         field = ".".join(map(str, first["loc"])) or "top level"
@@ -68,10 +72,6 @@ def parse(raw: bytes, schema: TypeAdapter[Any], *, where: str) -> Any:
         raise BiosaeError(what, where=where, do=AGAIN) from e
     except (ValueError, RecursionError) as e:  # not UTF-8, not JSON, absurd numbers, absurd nesting
         raise BiosaeError(f"A file of the atlas is not JSON ({str(e)[:120]})", where=where, do=AGAIN) from e
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 # ---- the whole atlas ---------------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ class Atlas:
     published : DataFrame
         layer and the figures that the atlas states of it: alive, dead, annotated, annotation_rate, n_svd_aligned,
         variance_explained, persistence (to the next layer).
-    problems : DataFrame
-        file, what: everything that is missing or could not be read.
+    files : DataFrame
+        file, what: every file that belongs to the atlas; what is wrong with it, ``""`` when it was read.
     hashes : dict
         SHA-256 of the content (unpacked) of every file that was read.
     """
@@ -110,13 +110,32 @@ class Atlas:
     top_genes: pd.DataFrame
     highways: pd.DataFrame
     published: pd.DataFrame
-    problems: pd.DataFrame
+    files: pd.DataFrame
     hashes: dict[str, str]
+
+    @property
+    def problems(self) -> pd.DataFrame:
+        """file, what: everything that is missing or could not be read."""
+        return self.files[self.files["what"] != ""].reset_index(drop=True)
 
     @property
     def layers(self) -> list[int]:
         """Layers whose features could be read."""
         return sorted(self.features["layer"].unique().tolist())
+
+    @property
+    def listed_layers(self) -> list[int]:
+        """Layers of which whole gene lists could be read too."""
+        return sorted(self.features.loc[self.features["n_listed"] > 0, "layer"].unique().tolist())
+
+    @property
+    def summary(self) -> str:
+        """How much was read, in one line."""
+        n_alive, listed = int((~self.features["dead"]).sum()), len(self.listed_layers)
+        return (
+            f"{n_alive:,} alive features of {len(self.layers)} of {self.n_layers} layers, "
+            f"whole gene lists of {listed} of {self.n_layers}"
+        )
 
 
 def read_atlas(folder: Path | str) -> Atlas:
@@ -132,21 +151,21 @@ def read_atlas(folder: Path | str) -> Atlas:
         raise BiosaeError(
             "There is no such directory", where=str(folder), do="give the folder that holds layer_00_features.json"
         )
-    problems: list[dict[str, str]] = []
+    said: dict[str, str] = {}
     hashes: dict[str, str] = {}
 
     def read(name: str, schema: TypeAdapter[Any]) -> Any:
         path = locate(folder, name)
         if path is None:
-            problems.append({"file": name, "what": "missing"})
+            said[name] = "missing"
             return None
         try:
             raw = read_bytes(path)
             value = parse(raw, schema, where=str(path))
         except BiosaeError as e:
-            problems.append({"file": name, "what": e.what})
+            said[name] = e.what
             return None
-        hashes[name] = hashlib.sha256(raw).hexdigest()
+        said[name], hashes[name] = "", hashlib.sha256(raw).hexdigest()
         return value
 
     summary = read("global_summary.json", SUMMARY)
@@ -168,18 +187,21 @@ def read_atlas(folder: Path | str) -> Atlas:
                 for at, g in enumerate(lists[row.i] if full else row.tg)
             ]
     if not features:
+        wrong = [f"{name}: {what}" for name, what in said.items() if what and name.endswith("features.json")]
         raise BiosaeError(
-            "No layer of this atlas can be read", where=str(folder), do=problems[0]["what"] if problems else ""
+            f"No layer of this atlas can be read ({'; '.join(wrong[:3]) or 'there is no layer_00_features.json'})",
+            where=str(folder),
+            do="give the folder that holds layer_00_features.json, or download the atlas again",
         )
-    tracking = read("cross_layer_tracking.json", TRACKING)
+    tracking, graph = read("cross_layer_tracking.json", TRACKING), read("cross_layer_graph.json", GRAPH)
     return Atlas(
         name=folder.resolve().name,
         n_layers=n_layers,
         features=pd.DataFrame(features),
         top_genes=pd.DataFrame(genes, columns=["layer", "feature", "position", "gene", "mean", "count", "full"]),
-        highways=_highways(read("cross_layer_graph.json", GRAPH)),
+        highways=_highways(graph),
         published=_published(summary, tracking),
-        problems=pd.DataFrame(problems, columns=["file", "what"]),
+        files=pd.DataFrame(said.items(), columns=["file", "what"]),
         hashes=hashes,
     )
 
@@ -233,6 +255,7 @@ def import_atlas(folder: Path | str, out: Path | str) -> Atlas:
         "atlas": atlas.name,
         "n_layers": atlas.n_layers,
         "layers": atlas.layers,
+        "listed_layers": atlas.listed_layers,
         "problems": atlas.problems.to_dict("records"),
         "sha256": atlas.hashes,
     }

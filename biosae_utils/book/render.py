@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from myst_nb.core.render import MimeData, MimeRenderPlugin
 
 from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, light, template
+from biosae_utils.book.policy import add_policy
 from biosae_utils.book.prose import inline, plain
 from biosae_utils.book.switcher import switcher_html
 from biosae_utils.phases import sources
@@ -28,6 +30,8 @@ UNNAMED = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
 }
 """What Sphinx and MyST-NB tell screen readers and is not so: a list without items, a label beside the visible one."""
+KERNEL = re.compile(r"<script>kernelName = '[\w.-]*'</script>\s*")
+"""What thebe writes into the text of a page."""
 WIDE = 96
 """Characters of a row of a table above which it is given the margin too."""
 
@@ -145,9 +149,11 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
     """
     unused = ["thebe"] + ["mathjax"] * ('class="math' not in context.get("body", ""))
     context["script_files"] = [s for s in context.get("script_files", []) if not _mentions(s, unused)]
+    add_policy(app, context)
     if "body" in context:
         for said, unsaid in UNNAMED.items():
             context["body"] = context["body"].replace(said, unsaid)
+        context["body"] = KERNEL.sub("", context["body"])
         links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
         if links:
             head, end, tail = context["body"].partition("</h1>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -87,18 +88,27 @@ def apply(
 
 `biosae import sparsify_folder -o my_sae`
 
+`biosae import trainer_0/ae.pt -o my_sae`
+
 `biosae import --published data/fetched/atlas-geneformer -o my_atlas`""",
 )
 def import_(
     source: Annotated[
-        Path, typer.Argument(help="Published checkpoint (.pt), sparsify folder or feature atlas.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Published checkpoint (.pt), ae.pt of dictionary_learning, folder of SAELens or sparsify, or feature "
+            "atlas.",
+            show_default=False,
+        ),
     ],
     target: Folder,
     mean: Annotated[Path | None, typer.Option(help="activation_mean.npy of a published checkpoint.")] = None,
     published: Annotated[bool, typer.Option("--published", help="The folder is a published feature atlas.")] = False,
 ) -> None:
     """Convert somebody else's SAE to SAELens layout, which every command here reads; or a feature atlas to tables."""
-    from biosae_utils.sae.formats import import_published, import_sparsify, save_sae
+    from biosae_utils.sae.apply import layer_of
+    from biosae_utils.sae.foreign import import_sae
+    from biosae_utils.sae.formats import save_sae
 
     if published:
         from biosae_utils.analysis.published import import_atlas
@@ -106,20 +116,15 @@ def import_(
         atlas = import_atlas(source, target)
         for problem in atlas.problems.itertuples():
             err.print(f"{problem.file}: {problem.what}", markup=False)
-        n_alive = int((~atlas.features["dead"]).sum())
-        out.print(
-            f"{target}: {n_alive:,} alive features of {len(atlas.layers)} of {atlas.n_layers} layers", markup=False
-        )
+        out.print(f"{target}: {atlas.summary}", markup=False)
         return
-    if source.is_dir() and (source / "sae.safetensors").is_file():
-        sae = import_sparsify(source)
-    elif source.is_file():
-        sae = import_published(source, mean)
-    else:
-        do = "give a published sae_final.pt, or a folder with cfg.json and sae.safetensors"
-        raise BiosaeError("This is no SAE of a known format", where=str(source), do=do)
-    save_sae(target, sae, {"imported_from": source.name})
-    out.print(f"{target}: {sae.d_sae:,} latents on width {sae.d_in}, k = {sae.k}", markup=False)
+    sae = import_sae(source, mean)
+    metadata = {**sae.metadata, "imported_from": source.name}
+    with suppress(BiosaeError):  # who applies it is asked for the layer where nothing names it
+        metadata["layer"] = layer_of(sae, source)
+    save_sae(target, sae, metadata)
+    active = f"k = {sae.k}" if sae.capped else "every latent above its threshold active"
+    out.print(f"{target}: {sae.d_sae:,} latents on width {sae.d_in}, {active}", markup=False)
 
 
 @app.command(

@@ -115,18 +115,45 @@ def _chunk(
     return sp.vstack(sums, format="csr")[np.argsort(np.concatenate(order))].astype(np.float32)
 
 
+LAYER = re.compile(r"(?<![A-Za-z0-9])(?:layers?|blocks?|h(?=\.))[._ -]?(\d+)(?![A-Za-z0-9]|-\d)")
+"""A layer as a word of a name: ``layer_03``, ``encoder.layer.9``, ``blocks.2.hook_resid_post``; not ``player_1``."""
+
+
 def layer_of(sae: TopKSAE, folder: Path) -> int:
-    """Layer that an SAE was trained on: from its metadata, else from the name of its folder.
+    """Layer that an SAE was trained on: from its metadata, else from the name of its folder or one above.
 
     Raises
     ------
     BiosaeError
-        Neither says it.
+        Nothing says it, a name says several, or the SAE reads something else than the output of a block.
     """
     metadata = getattr(sae, "metadata", {})
-    if isinstance(metadata.get("layer"), int):
-        return metadata["layer"]
-    for text in (str(metadata.get("hook_name", "")), *reversed(Path(folder).absolute().parts)):
-        if found := re.search(r"layers?[._]?(\d+)", text):
-            return int(found[1])
+    for value in (
+        metadata.get("layer"),
+        _of_name(str(metadata.get("hook_name", "")), folder),
+        metadata.get("hook_layer"),
+    ):
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    for part in reversed(Path(folder).absolute().parts):
+        if (layer := _of_name(part, folder)) is not None:
+            return layer
     raise BiosaeError("Nothing says which layer this SAE was trained on", where=str(folder), do="add --layer")
+
+
+def _of_name(name: str, folder: Path) -> int | None:
+    """Layer that a hook or a part of a path names; None without one."""
+    found = {int(number) for number in LAYER.findall(name)}
+    if len(found) > 1:
+        raise BiosaeError(f"{name!r} names several layers", where=str(folder), do="add --layer")
+    layer = found.pop() if found else None
+    hook = re.search(r"hook_\w+", name)
+    if layer is None or hook is None or hook[0] == "hook_resid_post":
+        return layer
+    if hook[0] == "hook_resid_pre" and layer > 0:
+        return layer - 1  # what enters a block is what the one before it puts out
+    raise BiosaeError(
+        f"This SAE was trained on {name}, which is no output of a block",
+        where=str(folder),
+        do="use an SAE of the residual stream after a block, or add --layer if you know better",
+    )

@@ -1,8 +1,7 @@
-"""SAEs on disk: SAELens directories in and out, published checkpoints and sparsify directories in, the Hugging Face
-hub.
+"""SAEs on disk and on the Hugging Face hub, in the layout of SAELens.
 
-Everything that comes from outside is untrusted: weights are read as safetensors or by
-``torch.load(weights_only=True)``, and names, shapes, types and finiteness are checked before a model is built.
+Everything that comes from outside is untrusted: weights are read as safetensors, and names, shapes, types and
+finiteness are checked before a model is built. What `TopKSAE` cannot reproduce is refused by its name.
 """
 
 from __future__ import annotations
@@ -14,14 +13,20 @@ import torch
 from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.sae.saelens import Config, read_config
 from biosae_utils.sae.topk import TopKSAE
-from biosae_utils.store import atomic_path, read_json, write_json
+from biosae_utils.sae.weights import (
+    build,
+    checked,
+    jumprelu,
+    read_safetensors,
+    with_centring,
+    with_unit_rows,
+)
+from biosae_utils.store import atomic_path, write_json
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 NAMES = ("W_enc", "b_enc", "W_dec", "b_dec")
-
-
-# ---- SAELens layout ----------------------------------------------------------------------------------------------
 
 
 def save_sae(folder: Path | str, sae: TopKSAE, metadata: dict[str, Any] | None = None) -> Path:
@@ -48,13 +53,14 @@ def save_sae(folder: Path | str, sae: TopKSAE, metadata: dict[str, Any] | None =
         config = {"architecture": "jumprelu", "d_in": sae.d_in, "d_sae": sae.d_sae}
     else:
         config["rescale_acts_by_decoder_norm"] = False
+    own = {"kind": sae.kind, "k": sae.k, "groups": list(sae.groups)} | ({} if sae.capped else {"capped": False})
     config |= {
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": True,
         "normalize_activations": "none",
         "reshape_activations": "none",
-        "metadata": {**(metadata or {}), "biosae": {"kind": sae.kind, "k": sae.k, "groups": list(sae.groups)}},
+        "metadata": {**(metadata or {}), "biosae": own},
     }
     with atomic_path(folder / WEIGHTS) as tmp:
         save_file(tensors, tmp)
@@ -63,7 +69,7 @@ def save_sae(folder: Path | str, sae: TopKSAE, metadata: dict[str, Any] | None =
 
 
 def load_sae(folder: Path | str, *, device: torch.device | str = "cpu") -> TopKSAE:
-    """Load an SAE from a SAELens directory, ours or another's, of architecture topk or jumprelu.
+    """Load an SAE from a SAELens directory, ours or another's, of architecture topk, jumprelu or standard (ReLU).
 
     Returns
     -------
@@ -76,120 +82,53 @@ def load_sae(folder: Path | str, *, device: torch.device | str = "cpu") -> TopKS
         If files are missing, damaged, or describe an SAE that this class cannot reproduce exactly.
     """
     folder = Path(folder)
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise BiosaeError("cfg.json is not an object", where=str(folder / CONFIG))
-    metadata = config.get("metadata") if isinstance(config.get("metadata"), dict) else {}
-    own = metadata.get("biosae") if isinstance(metadata.get("biosae"), dict) else {}
-    architecture = config.get("architecture")
-    if architecture not in ("topk", "jumprelu"):
-        raise BiosaeError(
-            f"SAEs of architecture {architecture!r} cannot be loaded",
-            where=str(folder / CONFIG),
-            do="use topk or jumprelu",
-        )
-    for key in ("normalize_activations", "reshape_activations"):
-        if config.get(key) not in (None, "none"):
-            raise BiosaeError(
-                f"{key} = {config[key]!r} is not supported",
-                where=str(folder / CONFIG),
-                do="fold it into the weights first",
-            )
-    sizes = [config.get("d_in"), config.get("d_sae"), config.get("k", own.get("k"))]
-    if not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in sizes):
-        raise BiosaeError("d_in, d_sae and k must be positive integers", where=str(folder / CONFIG))
-    d_in, d_sae, k = sizes
-    shapes = {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
-    if architecture == "jumprelu":
-        shapes["threshold"] = (d_sae,)
-    tensors = _checked(_read_safetensors(folder / WEIGHTS), shapes, folder / WEIGHTS)
-    if config.get("rescale_acts_by_decoder_norm"):  # TopK by what a latent adds: the same as rows of norm 1
-        norm = tensors["W_dec"].norm(dim=1).clamp_min(1e-12)
-        tensors["W_dec"] = tensors["W_dec"] / norm[:, None]
-        tensors["W_enc"], tensors["b_enc"] = tensors["W_enc"] * norm, tensors["b_enc"] * norm
-    if config.get("apply_b_dec_to_input") is False:
-        tensors["b_enc"] = tensors["b_enc"] + tensors["b_dec"] @ tensors["W_enc"]
-    kind = "batchtopk" if architecture == "jumprelu" else own.get("kind", "topk")
-    sae = _build(tensors, k, kind=kind, groups=own.get("groups") or None).to(device)
-    sae.metadata = metadata
-    return sae
+    config = read_config(folder / CONFIG)
+    shapes = {
+        "W_enc": (config.d_in, config.d_sae), "b_enc": (config.d_sae,),
+        "W_dec": (config.d_sae, config.d_in), "b_dec": (config.d_in,),
+    }  # fmt: skip
+    if config.architecture == "jumprelu":
+        shapes["threshold"] = (config.d_sae,)
+    found, factor = _factor(read_safetensors(folder / WEIGHTS), config, folder / WEIGHTS)
+    tensors = checked(found, shapes, folder / WEIGHTS)
+    if config.unit_rows:
+        tensors = with_unit_rows(tensors)
+    if not config.centred:
+        tensors = with_centring(tensors)
+    if factor is not None:
+        tensors["W_dec"] = tensors["W_dec"] * factor[:, None]
+    threshold = tensors.pop("threshold", torch.zeros(1))
+    if config.architecture == "topk":
+        sae = build(tensors, config.k, kind=config.own.get("kind", "topk"), groups=config.own.get("groups") or None)
+    elif config.own:  # ours: the smallest value that counts is stored
+        sae = build(tensors | {"threshold": threshold.expand(config.d_sae)}, config.k, kind="batchtopk")
+    else:
+        sae = jumprelu(tensors, threshold)
+    sae.metadata = config.metadata
+    return sae.to(device)
 
 
-# ---- what others wrote -------------------------------------------------------------------------------------------
+def _factor(tensors: dict[str, Tensor], config: Config, where: Path) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The tensors without the factor on each code that SAELens wrote before 6.0, and that factor.
 
-
-def import_published(path: Path | str, mean: Path | str | None = None) -> TopKSAE:
-    """Convert a checkpoint of the published analysis (``sae_final.pt``).
-
-    Its stored mean goes into ``b_dec``. Codes and decoder rows stay as published; the rows have no common norm
-    there, since that trainer normalised the other axis, so values of two latents cannot be compared before each is
-    multiplied by the norm of its row.
-
-    Parameters
-    ----------
-    path : path
-        File with model_state_dict (W_enc.weight (F, d), W_enc.bias, W_dec.weight (d, F), W_dec.bias), d_model,
-        n_features, k.
-    mean : path, optional
-        ``activation_mean.npy``; by default the one beside `path`.
+    It was stored, as ones, also where the config says that there is none.
     """
-    import numpy as np
-
-    path = Path(path)
-    state = _torch_load(path)
-    weights = state.get("model_state_dict") if isinstance(state, dict) else None
-    sizes = [state.get(name) for name in ("d_model", "n_features", "k")] if isinstance(state, dict) else [None]
-    if not isinstance(weights, dict) or not all(isinstance(v, int) and v > 0 for v in sizes):
+    names = [name for name in ("scaling_factor", "finetuning_scaling_factor") if name in tensors]
+    rest = {name: value for name, value in tensors.items() if name not in names}
+    if not names:
+        if config.scaled:
+            raise BiosaeError("finetuning_scaling_factor is on, but the weights hold no such tensor", where=str(where))
+        return rest, None
+    factor = checked({names[0]: tensors[names[0]]}, {names[0]: (config.d_sae,)}, where)[names[0]]
+    if len(names) > 1 or (not config.scaled and not torch.allclose(factor, torch.ones_like(factor))):
         raise BiosaeError(
-            "This is not a published checkpoint",
-            where=str(path),
-            do="it needs model_state_dict, d_model, n_features and k",
+            f"The weights hold {' and '.join(names)}, but finetuning_scaling_factor of cfg.json is not on",
+            where=str(where),
+            do="set it to true if the codes are to be multiplied, or remove the tensor",
         )
-    d_in, d_sae, k = sizes
-    old = _checked(
-        weights,
-        {"W_enc.weight": (d_sae, d_in), "W_enc.bias": (d_sae,), "W_dec.weight": (d_in, d_sae), "W_dec.bias": (d_in,)},
-        path,
-    )
-    mean = Path(mean) if mean is not None else path.with_name("activation_mean.npy")
-    try:
-        centre = torch.from_numpy(np.load(mean, allow_pickle=False)).float()
-    except (OSError, ValueError, EOFError) as e:
-        raise BiosaeError(
-            "The mean of the activations cannot be read", where=str(mean), do="keep it beside the checkpoint"
-        ) from e
-    _checked({"mean": centre}, {"mean": (d_in,)}, mean)
-    # ours: pre = (x - b_dec) @ W_enc + b_enc;  published: pre = (x - mean) @ W_enc + bias, output + W_dec.bias + mean
-    encoder, offset = old["W_enc.weight"].t(), old["W_dec.bias"]
-    tensors = {
-        "W_enc": encoder,
-        "b_enc": old["W_enc.bias"] + offset @ encoder,
-        "W_dec": old["W_dec.weight"].t(),
-        "b_dec": offset + centre,
-    }
-    return _build(tensors, k)
-
-
-def import_sparsify(folder: Path | str) -> TopKSAE:
-    """Convert a directory of EleutherAI's sparsify: ``cfg.json`` and ``sae.safetensors``."""
-    folder = Path(folder)
-    config = read_json(folder / "cfg.json")
-    if not isinstance(config, dict) or not all(isinstance(config.get(n), int) and config[n] > 0 for n in ("d_in", "k")):
-        raise BiosaeError("This is not a sparsify config", where=str(folder / "cfg.json"), do="it needs d_in and k")
-    if config.get("activation", "topk") != "topk" or config.get("transcode") or config.get("skip_connection"):
-        raise BiosaeError("Only plain TopK SAEs of sparsify can be imported", where=str(folder / "cfg.json"))
-    d_in, k = config["d_in"], config["k"]
-    d_sae = config.get("num_latents") or d_in * config.get("expansion_factor", 32)
-    file = folder / "sae.safetensors"
-    shapes = {"encoder.weight": (d_sae, d_in), "encoder.bias": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
-    old = _checked(_read_safetensors(file), shapes, file)
-    tensors = {
-        "W_enc": old["encoder.weight"].t(),
-        "b_enc": old["encoder.bias"],
-        "W_dec": old["W_dec"],
-        "b_dec": old["b_dec"],
-    }
-    return _build(tensors, k)
+    if config.unit_rows:
+        raise BiosaeError("finetuning_scaling_factor and rescale_acts_by_decoder_norm are both on", where=str(where))
+    return rest, factor if config.scaled else None
 
 
 # ---- the hub -----------------------------------------------------------------------------------------------------
@@ -240,55 +179,3 @@ def upload_saes(repo: str, folders: dict[str, Path | str], *, private: bool = Tr
             do="check the network and `hf auth login`, or write a folder with -o and upload it yourself",
         ) from e
     return url
-
-
-# ---- checks ------------------------------------------------------------------------------------------------------
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except FileNotFoundError as e:
-        raise BiosaeError("The weights are missing", where=str(path)) from e
-    except (SafetensorError, OSError, ValueError, KeyError) as e:
-        raise BiosaeError(f"The weights are damaged ({e})", where=str(path), do="fetch or write them again") from e
-
-
-def _torch_load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as e:
-        raise BiosaeError("There is no such checkpoint", where=str(path)) from e
-    except Exception as e:  # the unpickler meets arbitrary bytes and fails in arbitrary ways
-        raise BiosaeError(
-            f"The checkpoint is damaged or holds more than tensors ({type(e).__name__})",
-            where=str(path),
-            do="fetch it again",
-        ) from e
-
-
-def _checked(tensors: dict[str, Any], shapes: dict[str, tuple[int, ...]], where: Path) -> dict[str, Tensor]:
-    """The named tensors as float32, after checks of presence, shape and finiteness."""
-    out = {}
-    for name, shape in shapes.items():
-        value = tensors.get(name)
-        if not isinstance(value, Tensor):
-            raise BiosaeError(f"The tensor {name} is missing", where=str(where), do=f"it must hold {', '.join(shapes)}")
-        if tuple(value.shape) != shape:
-            raise BiosaeError(f"{name} has shape {tuple(value.shape)}, not {shape}", where=str(where))
-        out[name] = value.float()
-        if not torch.isfinite(out[name]).all():
-            raise BiosaeError(f"{name} holds NaN or infinite values", where=str(where))
-    return out
-
-
-@torch.no_grad()
-def _build(tensors: dict[str, Tensor], k: int, *, kind: str = "topk", groups: Any = None) -> TopKSAE:
-    d_in, d_sae = tensors["W_enc"].shape
-    sae = TopKSAE(d_in, d_sae, k, kind=kind, groups=groups)
-    for name, value in tensors.items():
-        getattr(sae, name).copy_(value)
-    return sae.eval().requires_grad_(False)

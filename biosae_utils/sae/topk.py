@@ -8,7 +8,7 @@ Three kinds share one class. ``topk`` keeps the k largest pre-activations of eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 import torch
@@ -20,6 +20,7 @@ from biosae_utils.sae.sparse_ops import ChosenPreActs, Pattern, SparseSums, choo
 from biosae_utils.sae_options import Kind
 
 _CANDIDATES = 8  # a latent that bf16 misplaces by more than this many ranks would be missed; none was seen
+_BLOCK = 1 << 24  # pre-activations of an SAE without a cap that are held at once
 
 
 class TopKSAE(nn.Module):
@@ -37,6 +38,9 @@ class TopKSAE(nn.Module):
         ``matryoshka`` only: increasing prefix lengths, the last one `d_sae`. By default d_sae / 16, / 8, / 4, / 2
         and d_sae.
     seed : int
+    capped : bool
+        Whether a ``batchtopk`` code has at most 4 k latents. A JumpReLU from elsewhere has no such limit; it is encoded
+        without one, in evaluation mode only.
 
     Attributes
     ----------
@@ -50,7 +54,8 @@ class TopKSAE(nn.Module):
     threshold : Tensor (d_sae,)
         ``batchtopk`` only: smallest pre-activation that counts as active in evaluation mode.
     width : int
-        Slots of a code: k, or at most 4 k for ``batchtopk``. Unused slots have value 0.
+        Slots of a code: k, or at most 4 k for ``batchtopk``. Unused slots have value 0. Without a cap this is d_sae,
+        and `encode` gives only as many as its fullest row needs.
 
     Raises
     ------
@@ -69,6 +74,7 @@ class TopKSAE(nn.Module):
         kind: Kind = "topk",
         groups: Sequence[int] | None = None,
         seed: int = 0,
+        capped: bool = True,
     ) -> None:
         super().__init__()
         if not (d_in >= 1 and 1 <= k <= d_sae):
@@ -78,7 +84,8 @@ class TopKSAE(nn.Module):
         if kind not in get_args(Kind):
             raise BiosaeError(f"No SAE of kind {kind!r}", do=f"choose {', '.join(get_args(Kind))}")
         self.d_in, self.d_sae, self.k, self.kind = d_in, d_sae, k, kind
-        self.width = min(4 * k, d_sae) if kind == "batchtopk" else k
+        self.capped = capped or kind != "batchtopk"
+        self.width = d_sae if not self.capped else min(4 * k, d_sae) if kind == "batchtopk" else k
         self.groups = _groups(d_sae, groups) if kind == "matryoshka" else ()
         directions = F.normalize(torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed)), dim=1)
         self.W_enc = nn.Parameter(directions.clone().t())
@@ -111,6 +118,8 @@ class TopKSAE(nn.Module):
         indices : Tensor of int64, shape (n, width)
             Distinct within a row, in no order.
         """
+        if not self.capped:
+            return self._above_threshold(self._centred(x))
         if self.b_dec.device.type == "cpu":
             x = self._checked(x)
             xc = x.detach() - self.b_dec.detach()
@@ -156,6 +165,19 @@ class TopKSAE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of each vector, shape (n, d_in)."""
         return self.decode(*self.encode(x))
+
+    @torch.no_grad()
+    def _above_threshold(self, xc: Tensor) -> tuple[Tensor, Tensor]:
+        """Every latent above its threshold, in as many slots as the fullest row needs; by blocks of rows."""
+
+        def blocks() -> Iterator[Tensor]:
+            for rows in xc.split(max(64, _BLOCK // self.d_sae)):
+                pre = torch.addmm(self.b_enc, rows, self.W_enc)
+                yield pre.relu() * (pre >= self.threshold)
+
+        slots = max([1, *(int((block > 0).sum(1).amax()) for block in blocks() if len(block))])
+        tops = [block.topk(slots, dim=1, sorted=False) for block in blocks()]
+        return torch.cat([t.values for t in tops]), torch.cat([t.indices for t in tops])
 
     @torch.no_grad()
     def _choose(self, xc: Tensor) -> Tensor:

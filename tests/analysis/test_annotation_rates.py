@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from gene_lists import as_problem, random_lists, random_sets
+from gene_lists import as_problem, random_lists, random_network, random_sets
 
 from biosae_utils.analysis import annotation_rates, annotation_rules, enrich
 from biosae_utils.analysis.genesets import load_genesets
+from biosae_utils.errors import BiosaeError
 from biosae_utils.intervals import jackknife, wilson
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,40 @@ def test_short_lists_are_not_tested_but_counted():
     assert problem.n_tested == 8 and problem.lists[10].nnz == 0
     found = annotation_rates.compare_rules({"latents": lists}, sets, n_permutations=2, n_matched=2)
     assert set(found["n_lists"]) == {11} and set(found["n_tested"]) == {8}
+
+
+@pytest.mark.parametrize("what", ["no list", "short lists", "no term of the listed genes"])
+def test_a_control_without_a_term_or_a_list_fails_no_page(what):
+    rng = np.random.default_rng(3)
+    sets, real, network = random_sets(rng, 30, 300), random_lists(rng, 12, 300), random_network(rng, 300)
+    poor = {
+        "no list": sp.csr_matrix((5, 300), dtype=np.uint8),
+        "short lists": enrich.make_lists(np.repeat(np.arange(5), 2), rng.choice(300, 10), (5, 300)),
+        "no term of the listed genes": enrich.make_lists(np.repeat(np.arange(5), 3), np.tile([0, 1, 2], 5), (5, 300)),
+    }[what]
+    both = annotation_rules.Network(network, rng.random(300) < 0.1)
+    lists = {"latents": real, "control": poor}
+    found = annotation_rates.compare_rules(lists, sets, n_permutations=2, n_matched=2, network=both)
+    alone = annotation_rates.compare_rules({"latents": real}, sets, n_permutations=2, n_matched=2, network=both)
+    pd.testing.assert_frame_equal(found[found.source != "control"].reset_index(drop=True), alone, check_like=True)
+    control = found[found.source == "control"].set_index("rule")
+    assert (control["n_lists"] == 5).all() and len(control) == len(annotation_rules.RULES)
+    listed = control.loc[["published", "cut", "full_listed"]]
+    assert (listed[["n_terms", "n_tested"]].min(axis=1) == 0).loc[["cut", "full_listed"]].all()
+    assert (listed.loc[["cut", "full_listed"], ["share", "matched"]] == 0).all(axis=None)
+    table = annotation_rates.coverage(lists, sets, found).set_index("source")
+    assert table.loc["control", "annotated, %"] == control.at["feature", "share"] * 100
+    shares = annotation_rates.leave_out_shares([real, poor], sets)
+    assert shares.loc[1, ["cut", "full_listed"]].eq(0).all()
+
+
+def test_the_lists_in_question_must_have_terms():
+    rng = np.random.default_rng(3)
+    sets, real = random_sets(rng, 30, 300), random_lists(rng, 12, 300)
+    with pytest.raises(BiosaeError, match="No gene set is left"):
+        annotation_rates.compare_rules({"latents": real}, sets.select(np.array([], int)), n_permutations=2)
+    with pytest.raises(BiosaeError, match="No list has 3 genes"):
+        annotation_rates.compare_rules({"latents": sp.csr_matrix((5, 300), dtype=np.uint8)}, sets, n_permutations=2)
 
 
 def shared_folder():

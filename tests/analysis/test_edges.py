@@ -32,6 +32,11 @@ def test_trrust_gives_targets_per_factor(tmp_path):
     path.write_text("TF1\tA\tActivation\t1;2\nTF1\tA\tRepression\t3\nTF1\tNA\tUnknown\t4\ntf2\tB\tUnknown\t5\n")
     table = edges.read_trrust(path)
     assert content(edges.trrust_sets(table)) == {("TRRUST", "TF1"): {"A", "NA"}, ("TRRUST", "TF2"): {"B"}}
+    path.write_bytes(b'\xef\xbb\xbfTF1\tA\tActivation\t1\nTF1\tB\t"odd\t2\n')
+    assert content(edges.trrust_sets(edges.read_trrust(path))) == {("TRRUST", "TF1"): {"A", "B"}}
+    path.write_bytes(b"TF1\t\xe9\tActivation\t1\n")
+    with pytest.raises(BiosaeError, match="TRRUST cannot be read"):
+        edges.read_trrust(path)
     path.write_text("TF1\tA\n")
     with pytest.raises(BiosaeError, match="four columns"):
         edges.read_trrust(path)

@@ -91,6 +91,52 @@ def test_another_layout_is_one_clear_problem(tmp_path: Path, value: object, says
     assert says in what and "\n" not in what
 
 
+@pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_what_is_not_used_may_be_infinite(tmp_path: Path, value: str, whole: Path) -> None:
+    """Odds ratios of the second family: Python wrote Infinity, and no gene list may be lost for it."""
+    folder = write_atlas(tmp_path / "a")
+    for layer in range(N_LAYERS):
+        path = folder / f"layer_{layer:02d}_annotations.json.gz"
+        text = gzip.decompress(path.read_bytes()).decode()
+        assert '"or": 3.0' in text
+        path.write_bytes(gzip.compress(text.replace('"or": 3.0', f'"or": {value}', 5).encode()))
+    atlas, reference = published.read_atlas(folder), published.read_atlas(whole)
+    pd.testing.assert_frame_equal(atlas.top_genes, reference.top_genes)
+    assert atlas.problems.empty and atlas.listed_layers == atlas.layers == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "where"),
+    [
+        ("layer_01_annotations.json", '"a": 9.0', "0.genes.0.a"),
+        ("layer_01_features.json", '"a": 9.0', "0.tg.0.a"),
+        ("layer_01_features.json", '"f": 0.01', "0.f"),
+        ("layer_01_features.json", '"fc": 400', "0.fc"),
+        ("cross_layer_graph.json", '"pmi": 5.5', "L00_L01.deps.0.deps.0.pmi"),
+    ],
+)
+@pytest.mark.parametrize("value", ["Infinity", "NaN"])
+def test_what_is_used_may_not(tmp_path: Path, name: str, old: str, where: str, value: str) -> None:
+    folder = write_atlas(tmp_path / "a")
+    path = folder / f"{name}.gz"
+    text = gzip.decompress(path.read_bytes()).decode()
+    assert old in text
+    path.write_bytes(gzip.compress(text.replace(old, f"{old.split(':')[0]}: {value}", 1).encode()))
+    (problem,) = published.read_atlas(folder).problems.itertuples()
+    assert problem.file == name and where in problem.what
+
+
+def test_the_headline_counts_gene_lists_apart_and_every_file_is_told(tmp_path: Path) -> None:
+    folder = write_atlas(tmp_path / "a")
+    rewrite(folder, "layer_02_annotations.json", {"1": {"genes": [{"n": "G1", "a": float("nan")}]}})
+    atlas = published.read_atlas(folder)
+    assert atlas.layers == [0, 1, 2] and atlas.listed_layers == [0, 1]
+    assert atlas.summary == "177 alive features of 3 of 3 layers, whole gene lists of 2 of 3"
+    told = dict(zip(atlas.files["file"], atlas.files["what"], strict=True))
+    assert len(told) == 9 and {name for name, what in told.items() if what} == {"layer_02_annotations.json"}
+    assert set(told) - {"layer_02_annotations.json"} == set(atlas.hashes)
+
+
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b"\xff\xfe", b'{"a": NaN}', b"", b"[1" + b"0" * 5000 + b"]"])
 def test_hostile_json_is_refused(raw: bytes) -> None:
     with pytest.raises(BiosaeError, match=r"not JSON|another layout"):
@@ -107,7 +153,11 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 def test_a_directory_without_an_atlas_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(BiosaeError, match="no such directory"):
         published.read_atlas(tmp_path / "absent")
-    with pytest.raises(BiosaeError, match="No layer"):
+    with pytest.raises(BiosaeError, match=r"No layer.*there is no layer_00_features.json") as e:
+        published.read_atlas(tmp_path)
+    assert "missing" not in e.value.do and "layer_00_features.json" in e.value.do
+    (tmp_path / "layer_00_features.json").write_text("[]")
+    with pytest.raises(BiosaeError, match=r"No layer.*layer_00_features.json: .*another layout"):
         published.read_atlas(tmp_path)
 
 
@@ -115,7 +165,11 @@ def test_import_writes_tables_and_a_record(tmp_path: Path, whole: Path) -> None:
     published.import_atlas(whole, tmp_path / "out")
     assert len(pd.read_parquet(tmp_path / "out" / "features.parquet")) == N_LAYERS * N_FEATURES
     record = json.loads((tmp_path / "out" / "import.json").read_text())
-    assert record["layers"] == [0, 1, 2] and len(record["sha256"]) == 9 and record["problems"] == []
+    assert (
+        record["layers"] == record["listed_layers"] == [0, 1, 2]
+        and len(record["sha256"]) == 9
+        and record["problems"] == []
+    )
 
 
 def test_the_command_imports_an_atlas_and_says_what_is_missing(tmp_path: Path) -> None:
@@ -124,5 +178,6 @@ def test_the_command_imports_an_atlas_and_says_what_is_missing(tmp_path: Path) -
     done = CliRunner().invoke(app, ["import", "--published", str(folder), "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert "layer_01_annotations.json: missing" in done.output
-    assert "177 alive features of 3 of 3 layers" in " ".join(done.output.split())
+    said = " ".join(done.output.split())
+    assert "177 alive features of 3 of 3 layers, whole gene lists of 2 of 3" in said
     assert (tmp_path / "out" / "top_genes.parquet").is_file()

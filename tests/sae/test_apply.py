@@ -57,6 +57,15 @@ def test_what_does_not_fit_is_refused(tiny_model, tiny_cells, tiny_saes):
         ({"hook_name": "bert.encoder.layer.11"}, "x", 11),
         ({"hook_name": "transformer_encoder.layers.7"}, "x", 7),
         ({}, "results/demo/m/02_sae/layer_03/sae", 3),
+        ({"hook_name": "block 1 output"}, "layer_02/sae", 1),
+        ({"hook_name": "blocks.2.hook_resid_post"}, "/data/player_1/sae", 2),
+        ({"hook_name": "blocks.3.hook_resid_pre"}, "x", 2),
+        ({"hook_name": "transformer.h.5"}, "x", 5),
+        ({"hook_layer": 6}, "layer_02", 6),
+        ({"layer": True, "hook_name": ""}, "layer_07", 7),
+        ({}, "/data/player_1/layer.4/sae", 4),
+        ({}, "/data/layer_9/multilayer_3/resid_post_layer_8", 8),
+        ({}, "/data/blocks.2.hook_resid_post", 2),
     ],
 )
 def test_layer_is_found(tiny_saes, metadata, folder, layer):
@@ -68,5 +77,12 @@ def test_layer_is_found(tiny_saes, metadata, folder, layer):
 def test_layer_that_nothing_names(tiny_saes, tmp_path):
     sae = tiny_saes[0]
     sae.metadata = {}
-    with pytest.raises(BiosaeError, match="add --layer"):
-        layer_of(sae, Path("/sae"))
+    for folder in ("/sae", "/data/player_1/sae", "/multilayer_2", "/data/layers_4-8/x", "/layer_3b", "/l1_8", "/h3"):
+        with pytest.raises(BiosaeError, match=r"Nothing says which layer.*add --layer"):
+            layer_of(sae, Path(folder))
+    with pytest.raises(BiosaeError, match="names several layers"):
+        layer_of(sae, Path("/layer_3_and_layer_5"))
+    for hook in ("blocks.2.hook_mlp_out", "blocks.0.hook_resid_pre"):
+        sae.metadata = {"hook_name": hook}
+        with pytest.raises(BiosaeError, match=f"{hook}, which is no output of a block"):
+            layer_of(sae, Path("/layer_2"))

@@ -1,17 +1,18 @@
-"""Reading and writing SAEs: exact round trips, foreign layouts, and damaged or hostile files."""
+"""SAEs in SAELens layout: exact round trips, what others write, and damaged or hostile files."""
 
 import json
-import pickle
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from saes_of_others import write_published
 from safetensors.torch import load_file, save_file
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae import formats
+from biosae_utils.sae.foreign import import_published
 from biosae_utils.sae.topk import TopKSAE
 
 D, F, K = 12, 40, 4
@@ -92,69 +93,104 @@ def test_rows_of_other_norms_are_folded_when_the_config_asks_for_it(tmp_path, x)
     torch.testing.assert_close(loaded(x), (code / norm) @ sae.W_dec + sae.b_dec, rtol=1e-4, atol=1e-5)
 
 
-# ---- foreign layouts ---------------------------------------------------------------------------------------------
+# ---- as SAELens and others write it --------------------------------------------------------------------------------
 
 
-def write_published(folder, seed: int = 0) -> dict:
-    g = torch.Generator().manual_seed(seed)
-    state = {
-        "W_enc.weight": torch.randn(F, D, generator=g),
-        "W_enc.bias": torch.randn(F, generator=g),
-        "W_dec.weight": torch.randn(D, F, generator=g),
-        "W_dec.bias": torch.randn(D, generator=g),
-    }
-    torch.save({"model_state_dict": state, "d_model": D, "n_features": F, "k": K}, folder / "sae_final.pt")
-    np.save(folder / "activation_mean.npy", np.arange(D, dtype=np.float32))
-    return state
+def relu_code(x, sae, threshold) -> torch.Tensor:
+    """JumpReLU as SAELens computes it: above the threshold, strictly, and positive; no matter how many."""
+    pre = (x - sae.b_dec) @ sae.W_enc + sae.b_enc
+    return pre.relu() * (pre > threshold)
 
 
-def test_published_checkpoint_gives_its_own_outputs(tmp_path, x):
-    state = write_published(tmp_path)
-    mean = torch.arange(D, dtype=torch.float32)
-    pre = (x - mean) @ state["W_enc.weight"].t() + state["W_enc.bias"]
-    top = pre.topk(K, dim=1)
-    code = torch.zeros(50, F).scatter(1, top.indices, top.values.relu())
-    expected = code @ state["W_dec.weight"].t() + state["W_dec.bias"] + mean
-    sae = formats.import_published(tmp_path / "sae_final.pt")
-    torch.testing.assert_close(sae.encode_dense(x), code, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(sae(x), expected, rtol=1e-4, atol=1e-4)
+def write(folder, config: dict, **tensors) -> None:
+    """A directory of somebody else: the config as given, the weights of `noisy` with some replaced or added."""
+    base = noisy()
+    weights = {name: getattr(base, name).detach().contiguous() for name in formats.NAMES}
+    save_file(weights | tensors, folder / "sae_weights.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"d_in": D, "d_sae": F, **config}))
 
 
-def test_sparsify_directory_gives_its_own_outputs(tmp_path, x):
-    g = torch.Generator().manual_seed(1)
-    weights = {
-        "encoder.weight": torch.randn(F, D, generator=g),
-        "encoder.bias": torch.randn(F, generator=g),
-        "W_dec": torch.randn(F, D, generator=g),
-        "b_dec": torch.randn(D, generator=g),
-    }
-    save_file(weights, tmp_path / "sae.safetensors")
-    (tmp_path / "cfg.json").write_text(json.dumps({"d_in": D, "num_latents": F, "k": K, "activation": "topk"}))
-    top = ((x - weights["b_dec"]) @ weights["encoder.weight"].t() + weights["encoder.bias"]).topk(K, dim=1)
-    code = torch.zeros(50, F).scatter(1, top.indices, top.values.relu())
-    torch.testing.assert_close(
-        formats.import_sparsify(tmp_path)(x), code @ weights["W_dec"] + weights["b_dec"], rtol=1e-4, atol=1e-4
-    )
-    (tmp_path / "cfg.json").write_text(json.dumps({"d_in": D, "num_latents": F, "k": K, "activation": "groupmax"}))
-    with pytest.raises(BiosaeError, match="plain TopK"):
-        formats.import_sparsify(tmp_path)
+INFERENCE = {
+    "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True, "normalize_activations": "none",
+    "reshape_activations": "none", "metadata": {"sae_lens_version": "6.54.12", "model_name": "m"},
+}  # fmt: skip
+BEFORE_6 = {
+    "model_name": "m", "hook_name": "blocks.2.hook_resid_post", "hook_layer": 2, "hook_head_index": None,
+    "apply_b_dec_to_input": True, "finetuning_scaling_factor": False, "sae_lens_training_version": "3.1.0",
+    "prepend_bos": True, "dataset_path": "d", "context_size": 128, "normalize_activations": "none", "dtype": "float32",
+    "device": "cpu", "dataset_trust_remote_code": True, "seqpos_slice": [None],
+}  # fmt: skip
 
 
-class Evil:
-    def __reduce__(self):
-        return print, ("this ran",)
+@pytest.mark.parametrize("config", [{}, {"k": 2}])
+def test_a_jumprelu_has_no_cap(tmp_path, x, config):
+    threshold = torch.linspace(-0.5, 0.3, F)
+    write(tmp_path, {"architecture": "jumprelu", **INFERENCE, **config}, threshold=threshold)
+    sae, expected = formats.load_sae(tmp_path), relu_code(x, noisy(), threshold)
+    active = (expected > 0).sum(1)
+    assert active.min() < active.max() > 4 * K  # a cap of 4 k would have cut
+    torch.testing.assert_close(sae.encode_dense(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sae(x), expected @ sae.W_dec + sae.b_dec, rtol=1e-4, atol=1e-4)
+    values, indices = sae.encode(x)
+    assert values.shape == indices.shape == (50, int(active.max()))
+    assert all(len(set(row.tolist())) == len(row) for row in indices)
+    assert sae.encode(x[:0])[0].shape == (0, 1)
+    again = formats.load_sae(formats.save_sae(tmp_path / "again", sae))
+    assert torch.equal(again.encode_dense(x), sae.encode_dense(x)) and not again.capped
 
 
-def test_code_in_a_checkpoint_is_never_run(tmp_path, capsys):
-    torch.save({"model_state_dict": Evil(), "d_model": D, "n_features": F, "k": K}, tmp_path / "sae_final.pt")
-    with pytest.raises(BiosaeError, match="more than tensors"):
-        formats.import_published(tmp_path / "sae_final.pt")
-    write_published(tmp_path)
-    with open(tmp_path / "activation_mean.npy", "wb") as f:
-        pickle.dump(Evil(), f)
-    with pytest.raises(BiosaeError, match="mean"):
-        formats.import_published(tmp_path / "sae_final.pt")
-    assert "this ran" not in capsys.readouterr().out
+def test_a_threshold_is_exceeded_not_met(tmp_path):
+    weights = {"W_enc": torch.eye(2), "W_dec": torch.eye(2), "b_enc": torch.zeros(2), "b_dec": torch.zeros(2)}
+    save_file(weights | {"threshold": torch.tensor([1.0, 0.0])}, tmp_path / "sae_weights.safetensors")
+    (tmp_path / "cfg.json").write_text(json.dumps({"architecture": "jumprelu", "d_in": 2, "d_sae": 2, **INFERENCE}))
+    x = torch.tensor([[1.0, 1.0], [1.0000001, 0.0]])
+    assert formats.load_sae(tmp_path).encode_dense(x).gt(0).tolist() == [[False, True], [True, False]]
+
+
+def test_our_own_batchtopk_keeps_the_cap_that_its_codes_have(tmp_path, x):
+    sae = noisy("batchtopk")
+    sae.threshold.fill_(-9)
+    loaded = formats.load_sae(formats.save_sae(tmp_path, sae))
+    assert loaded.capped and loaded.width == 4 * K and torch.equal(loaded.encode_dense(x), sae.encode_dense(x))
+
+
+@pytest.mark.parametrize("function", ["activation_fn", "activation_fn_str"])
+def test_layouts_before_6_are_read(tmp_path, x, function):
+    write(tmp_path, {**BEFORE_6, function: "relu"})  # no architecture: standard
+    sae = formats.load_sae(tmp_path)
+    torch.testing.assert_close(sae.encode_dense(x), relu_code(x, noisy(), 0.0), rtol=1e-4, atol=1e-5)
+    assert sae.metadata["hook_name"] == "blocks.2.hook_resid_post" and sae.metadata["hook_layer"] == 2
+    write(tmp_path, {**BEFORE_6, "architecture": "standard", function: "topk", "activation_fn_kwargs": {"k": 7}})
+    sae = formats.load_sae(tmp_path)
+    assert (sae.kind, sae.k) == ("topk", 7) and (sae.encode(x)[0] > 0).sum(1).max() == 7
+
+
+def test_a_factor_on_the_codes_is_applied(tmp_path, x):
+    factor = torch.linspace(0.5, 2, F)
+    topk = {**BEFORE_6, "activation_fn": "topk", "activation_fn_kwargs": {"k": K}}
+    write(tmp_path, {**topk, "finetuning_scaling_factor": True}, scaling_factor=factor)
+    sae, plain = formats.load_sae(tmp_path), noisy()
+    assert torch.equal(sae.encode_dense(x), plain.encode_dense(x))
+    expected = (plain.encode_dense(x) * factor) @ plain.W_dec + plain.b_dec
+    torch.testing.assert_close(sae(x), expected, rtol=1e-4, atol=1e-5)
+    write(tmp_path, topk, scaling_factor=torch.ones(F))  # written for a time, and meant nothing
+    assert torch.equal(formats.load_sae(tmp_path)(x), plain(x))
+    write(tmp_path, topk, scaling_factor=factor)
+    with pytest.raises(BiosaeError, match=r"scaling_factor, but finetuning_scaling_factor of cfg.json is not on"):
+        formats.load_sae(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["W_skip", "log_threshold", "threshold", "b_gate", "topk_threshold"])
+def test_a_tensor_that_is_not_used_is_refused_by_name(tmp_path, name):
+    write(tmp_path, {"architecture": "topk", "k": K, **INFERENCE}, **{name: torch.zeros(F)})
+    with pytest.raises(BiosaeError, match=f"hold {name} too"):
+        formats.load_sae(tmp_path)
+
+
+def test_integers_are_no_weights(tmp_path):
+    write(tmp_path, {"architecture": "topk", "k": K, **INFERENCE}, b_enc=torch.zeros(F, dtype=torch.int8))
+    with pytest.raises(BiosaeError, match=r"b_enc holds torch\.int8"):
+        formats.load_sae(tmp_path)
 
 
 # ---- the hub, offline --------------------------------------------------------------------------------------------
@@ -217,6 +253,20 @@ def test_damaged_sae_is_not_uploaded(tmp_path, monkeypatch):
         ({"d_in": D + 1}, "shape"),
         ({"normalize_activations": "layer_norm"}, "normalize_activations"),
         ({"metadata": {"biosae": {"kind": "topk!"}}}, "kind"),
+        ({"metadata": [1]}, "metadata is not an object"),
+        ({"reshape_activations": "hook_z"}, "reshape_activations"),
+        ({"normalize_activations": True}, "normalize_activations"),
+        ({"metadata": {"hook_name": "blocks.1.attn.hook_z"}, "reshape_activations": "hook_z"}, "hook_z"),
+        ({"metadata": {"hook_name_out": "blocks.1.hook_mlp_out"}}, "transcoder, which writes to blocks.1.hook_mlp_out"),
+        ({"activation_fn": "tanh-relu"}, "activation 'tanh-relu'"),
+        ({"activation_fn": "topk", "activation_fn_kwargs": {"k": K + 1}}, "k and activation_fn_kwargs.k differ"),
+        ({"activation_fn": "topk", "activation_fn_kwargs": {"signed": True}}, "signed"),
+        ({"apply_b_dec_to_input": "no"}, "apply_b_dec_to_input must be true or false"),
+        ({"finetuning_scaling_factor": True}, "finetuning_scaling_factor is on"),
+        ({"architecture": "batchtopk", "topk_threshold_lr": 0.1}, "save_inference_model"),
+        ({"architecture": "jumprelu", "rescale_acts_by_decoder_norm": True}, "rescale_acts_by_decoder_norm"),
+        ({"hook_head_index": 3}, "hook_head_index = 3"),
+        ({"d_out": 99, "skip": {"rank": 2}}, "d_out = 99, skip = "),
         ({"metadata": {"biosae": {"kind": "matryoshka", "groups": ["a"]}}}, "groups"),
     ],
 )
@@ -250,7 +300,7 @@ def test_missing_files_are_named(tmp_path, name):
 def test_damage_gives_a_clear_error_or_a_whole_model(tmp_path, seed, target):
     """Bytes cut, flipped or inserted anywhere: never a foreign exception, never a model with wrong shapes."""
     formats.save_sae(tmp_path, noisy())
-    write_published(tmp_path)
+    write_published(tmp_path, D, F, K)
     rng = np.random.default_rng(seed)
     data = bytearray((tmp_path / target).read_bytes())
     where = int(rng.integers(len(data)))
@@ -263,7 +313,7 @@ def test_damage_gives_a_clear_error_or_a_whole_model(tmp_path, seed, target):
             data[where:where] = rng.bytes(int(rng.integers(1, 20)))
     (tmp_path / target).write_bytes(bytes(data))
     try:
-        loaded = formats.import_published(tmp_path / target) if target == "sae_final.pt" else formats.load_sae(tmp_path)
+        loaded = import_published(tmp_path / target) if target == "sae_final.pt" else formats.load_sae(tmp_path)
     except BiosaeError as e:
         assert str(e)
     else:

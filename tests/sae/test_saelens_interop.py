@@ -36,3 +36,22 @@ def test_what_saelens_saves_loads_here(tmp_path):
     x = torch.randn(64, 32, generator=torch.Generator().manual_seed(2))
     ours = load_sae(tmp_path)
     torch.testing.assert_close(ours(x), reference(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["jumprelu", "standard"])
+@pytest.mark.parametrize("centred", [True, False])
+def test_codes_without_a_cap_are_theirs(tmp_path, kind, centred):
+    config = {"d_in": 32, "d_sae": 128, "apply_b_dec_to_input": centred, "architecture": kind}
+    theirs = sae_lens.SAE.from_dict(config)
+    with torch.no_grad():
+        theirs.b_dec.normal_(generator=torch.Generator().manual_seed(1))
+        if kind == "jumprelu":
+            theirs.threshold.uniform_(-0.2, 1, generator=torch.Generator().manual_seed(2))
+    theirs.save_model(str(tmp_path / "theirs"))
+    x = 2 * torch.randn(64, 32, generator=torch.Generator().manual_seed(3))
+    ours = load_sae(tmp_path / "theirs")
+    assert (theirs.encode(x) > 0).sum(1).max() > 32
+    torch.testing.assert_close(ours.encode_dense(x), theirs.encode(x).detach(), rtol=1e-4, atol=1e-5)
+    save_sae(tmp_path / "ours", ours)
+    again = sae_lens.SAE.load_from_disk(str(tmp_path / "ours"))
+    torch.testing.assert_close(again(x), theirs(x), rtol=1e-4, atol=1e-4)
