@@ -49,9 +49,10 @@ import scipy.sparse as sp
 
 from biosae_utils.analysis import fdr, nulls
 from biosae_utils.analysis.catalogue import deal_cells, jackknife
-from biosae_utils.analysis.differential import RankSums, reference_level
+from biosae_utils.analysis.differential import RankSums, comparison
 from biosae_utils.book.figures import ACCENT, CONTROL, OKABE_ITO, REAL
-from biosae_utils.cells.data import make_cohort, open_cells
+from biosae_utils.cells.cohort import make_cohort
+from biosae_utils.cells.data import open_cells
 from biosae_utils.claims import verdict
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.registry import load_model
@@ -62,20 +63,23 @@ cohort = make_cohort(cells, p)
 x = sp.vstack([chunk for _, chunk in cells.chunks(cohort["row"].to_numpy())]).tocsr()
 column = {"cell_type": p.cell_type, "condition": p.condition, "donor": p.donor}
 kind = cohort["cell_type"].fillna("all cells").astype(str)
-state = cohort["condition"].fillna("all cells").astype(str)
-symbol = np.where(cells.genes.symbol != "", cells.genes.symbol, cells.genes.ensembl)
+has_condition = cohort["condition"].notna().to_numpy()
+state = cohort["condition"].fillna("no condition" if has_condition.any() else "all cells").astype(str)
+compared = comparison(cohort["condition"].to_numpy()) if has_condition.any() else None
+symbol = cells.genes.label
 
 # %% [markdown]
 # ## What is in the file
 #
-# Counts are looked for in `layers/counts`, in `raw/X`, then in `X`, and judged by their values, not by their name: integers are
-# counts; fractions are taken only if `expm1` gives every cell the same total and, divided by the cell's smallest value, whole
+# Counts are looked for in layers that are called so (`counts`, `umi`, ...), in `raw/X`, then in `X`, and judged by their values:
+# integers are counts, unless they are only 0 and 1 or bins within cells; fractions are taken only if `expm1` gives every cell the same total and, divided by the cell's smallest value, whole
 # numbers, because then the counts are known and not guessed. Everything else is refused. Two hundred cells spread over the file
 # are looked at first, and every cell that is read later is checked again.
 
 # %% tags=["hide-input"]
+found_out = [*cells.messages, *(compared.messages if compared else [])]
 page.table(
-    pd.DataFrame({"step": np.arange(1, len(cells.messages) + 1), "what was found": cells.messages}),
+    pd.DataFrame({"step": np.arange(1, len(found_out) + 1), "what was found": found_out}),
     name="checks",
     caption=f"What was checked in {Path(p.path).name} before any model ran.",
 )
@@ -155,9 +159,9 @@ genes = pd.DataFrame(
 )
 rows, lost = [], []
 for slug, source in p.models.items():
-    info = load_model(source, name=slug, device="cpu").info
-    known = set(np.delete(np.asarray(info.vocab_ids, dtype=object), list(info.special_ids)))
-    seen = np.array([e in known or s in known for e, s in zip(cells.genes.ensembl, cells.genes.symbol, strict=True)])
+    model = load_model(source, name=slug, device="cpu")
+    info = model.info
+    seen = model.gene_tokens(cells.genes) >= 0
     if not seen.any():
         raise BiosaeError(
             f"None of the {len(seen):,} genes is in the vocabulary of {slug}",
@@ -168,7 +172,7 @@ for slug, source in p.models.items():
     expressed = n_with > 0
     rows.append(
         {
-            "model": slug, "vocabulary": len(known), "genes seen": int(seen.sum()), "genes lost": int((~seen).sum()),
+            "model": slug, "vocabulary": len(info.vocab_ids) - len(info.special_ids), "genes seen": int(seen.sum()), "genes lost": int((~seen).sum()),
             "expressed genes lost": int((~seen & expressed).sum()), "molecules seen (%)": round(100 * total[seen].sum() / total.sum(), 2),
             "longest sequence": info.max_len, "cells cut (%)": round(100 * float((np.diff(sp.csr_matrix(x[:, seen]).indptr) > info.max_len).mean()), 2),
         }
@@ -190,7 +194,7 @@ page.table(pd.concat(lost), name="lost", caption="The most expressed genes that 
 # %% tags=["hide-input"]
 FDR, N_NULL = 0.05, 50
 RULE = f"genes with BH q <= {FDR} over all genes; supported if the lower end of the jackknife interval over blocks of cells exceeds the largest of {N_NULL} relabelled counts"
-tested = p.condition is not None and state.nunique() > 1
+tested = compared is not None and compared.is_testable
 if not tested:
     page.claim(
         id="conditions_differ",
@@ -199,11 +203,11 @@ if not tested:
         verdict="not_tested",
     )
 else:
-    reference = reference_level(state.to_numpy())
-    other = (state != reference).to_numpy()
-    per_10k = sp.diags(1e4 / cohort["n_counts"].to_numpy()) @ x
-    sums = RankSums(per_10k.tocsr(), kind.to_numpy())
-    strata = np.unique(kind, return_inverse=True)[1]
+    reference, part = compared.reference, compared.has_condition
+    other = compared.group[part]
+    per_10k = sp.diags(1e4 / cohort["n_counts"].to_numpy()[part]) @ x[part]
+    sums = RankSums(per_10k.tocsr(), kind.to_numpy()[part])
+    strata = np.unique(kind[part], return_inverse=True)[1]
 
     def n_different(group: np.ndarray, keep: np.ndarray | None = None) -> int:
         return int(fdr.bh_reject(sums.test(group, keep).p, len(genes), FDR).sum())
@@ -211,7 +215,7 @@ else:
     found = n_different(other)
     rng = np.random.default_rng(p.seed)
     by_chance = np.array([n_different(other[nulls.permute_within(strata, rng)]) for _ in range(N_NULL)])
-    block = deal_cells(np.zeros(len(cohort), bool), seed=p.seed)
+    block = deal_cells(np.zeros(len(other), bool), seed=p.seed)
     interval = jackknife(np.array([n_different(other, block != b) for b in np.unique(block)], float), found)
     page.claim(
         id="conditions_differ",
@@ -285,7 +289,7 @@ write_json(
     {
         "file": Path(p.path).name, "sha256": cells.sha256, "encoding": cells.encoding, "location": cells.location,
         "n_cells_file": cells.n_cells, "n_cells": len(cohort), "n_heldout": int(cohort["heldout"].sum()),
-        "n_genes": len(genes), "columns": column, "messages": cells.messages, "models": rows,
+        "n_genes": len(genes), "columns": column, "messages": found_out, "models": rows,
     },
 )  # fmt: skip
 

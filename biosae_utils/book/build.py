@@ -208,10 +208,11 @@ def config_for(data: str, base: str) -> str:
     The run is named after the file. Columns that hold cell type, condition and donor are guessed from the file and
     printed; the config may be edited and passed as ``CONFIG``.
     """
-    path = Path(data)
-    if not path.is_file():
-        raise BiosaeError("There is no such file", where=data, do="pass an h5ad file: make book DATA=my.h5ad")
-    from biosae_utils.cells.data import guess_columns, open_cells
+    from biosae_utils.cells.columns import guess_columns
+    from biosae_utils.cells.container import checked_path
+    from biosae_utils.cells.data import open_cells
+
+    path = checked_path(data)
 
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "cells"
     raw: dict[str, Any] = yaml.safe_load(Path(base).read_text())

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae_utils.cells.cohort import balanced_draw, guess_columns, make_cohort, quotas
+from biosae_utils.cells.cohort import balanced_draw, make_cohort, quotas
+from biosae_utils.cells.columns import guess_columns
 from biosae_utils.cells.data import open_cells
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import DataParams
@@ -121,7 +122,7 @@ def test_cells_without_counts_are_left_out(small, saved):
     cells = open_cells(saved(small))
     cohort = make_cohort(cells, params())
     assert not cohort["row"].isin([3, 8]).any() and len(cohort) == 38
-    assert any("2 drawn cells hold stored zeros only" in m for m in cells.messages)
+    assert any("2 drawn cells hold no count" in m for m in cells.messages)
 
 
 def test_too_few_cells(small, saved):
