@@ -18,8 +18,8 @@ from biosae_utils.errors import BiosaeError
 # what a reference is called, compared in small letters with spaces for - and _; the level, or its first words
 CONTROL_NAMES = tuple(
     "control,controls,ctrl,ctl,healthy,hc,normal,vehicle,dmso,pbs,unstimulated,unstim,untreated,unperturbed,wt,"
-    "wild type,wildtype,non targeting,nontargeting,nt,scramble,scrambled,negative control,neg,mock,sham,placebo,uninfected,"
-    "uninjured,unaffected,naive,none,resting,baseline,pre,pretreatment,before,0".split(",")
+    "wild type,wildtype,non targeting,nontargeting,nt,scramble,scrambled,negative control,neg,mock,sham,"
+    "placebo,uninfected,uninjured,unaffected,naive,none,resting,baseline,pre,pretreatment,before,0".split(",")
 )
 ZERO = re.compile(
     r"^(?:day |d|t|time |week |month )?0+(?: ?(?:h|hrs?|hours?|min|minutes?|s|d|days?|weeks?|[nu]m|ng ?ml))?$"
