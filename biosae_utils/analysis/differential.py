@@ -75,7 +75,7 @@ def _begins(text: str, name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Contrast:
     """Which cells are compared with which.
 
     Attributes
@@ -103,7 +103,7 @@ class Comparison:
         return bool(self.others)
 
 
-def comparison(condition: np.ndarray, reference: str | None = None) -> Comparison:
+def contrast(condition: np.ndarray, reference: str | None = None) -> Contrast:
     """The reference against all other levels, and what was decided on the way.
 
     Parameters
@@ -130,7 +130,7 @@ def comparison(condition: np.ndarray, reference: str | None = None) -> Compariso
     if len(others) > 1:
         sizes = ", ".join(f"{name} ({int((of == name).sum()):,} cells)" for name in others)
         said.append(f"WARNING: {len(others)} conditions are pooled against {level}: {sizes}.")
-    return Comparison(level, others, present, group, said)
+    return Contrast(level, others, present, group, said)
 
 
 @dataclass(frozen=True)
