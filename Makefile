@@ -22,7 +22,10 @@ TORCH := $(shell grep -i '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help book test interop serve bench lint clean
+.PHONY: help book test interop serve bench lint sync clean
+export CONFIG DATA PROFILE
+# a user's setting for their own code would end ours with a traceback
+unexport PYTHONWARNINGS
 
 help:  ## print this list
 	@echo "What single-cell foundation models know: an executable book. Targets:"
@@ -40,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installed. The command is $(BIN)/biosae"
 
 book: $(READY)  ## run the analysis that CONFIG names and render it into _build/html
-	@$(BIN)/python -m biosae_utils.book.build --config $(CONFIG) $(if $(CORES),--cores $(CORES)) $(if $(DATA),--data '$(DATA)') $(if $(PROFILE),--profile $(PROFILE)) $(if $(GPUS),--gpus $(GPUS))
+	@$(BIN)/python -m biosae_utils.book.build --config "$$CONFIG" $(if $(CORES),--cores $(CORES)) $(if $(DATA),--data "$$DATA") $(if $(PROFILE),--profile "$$PROFILE") $(if $(GPUS),--gpus $(GPUS))
 
 test: $(READY)  ## run the tests, with a tiny book end to end and a browser where there is one
 	@echo "Testing $(TESTS)"
@@ -67,9 +70,13 @@ bench: $(READY)  ## measure speed and quality on this machine into benchmarks/re
 	@echo "Benchmarks write benchmarks/results/<name>.<machine>.json; leave the machine alone while they run"
 	@$(BIN)/python -m benchmarks
 
-lint: $(READY)  ## check style and formatting
+lint: $(READY)  ## check style, formatting and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+sync: $(READY)  ## write what is derived from the phases' declarations: parameter cells, config/README.md, _toc.yml
+	@$(BIN)/python -m biosae_utils.book.sync
 
 clean:  ## remove what was made: _build, results, book/executed (not .venv*, not data/fetched)
 	@echo "Removing _build, results and book/executed. Kept: $(VENV), data/fetched, benchmarks/results"

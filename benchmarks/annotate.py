@@ -18,9 +18,10 @@ import torch
 from scipy.stats import fisher_exact
 
 from benchmarks.common import Row, Timing, measure, print_rows, row, write_results
-from biosae_utils.analysis.annotation_rules import RULES, null_counts, permuted_labels
+from biosae_utils.analysis.annotation_rules import RULES, null_counts
 from biosae_utils.analysis.enrich import Problem, make_lists, run_tests
 from biosae_utils.analysis.genesets import GeneSets, load_genesets
+from biosae_utils.analysis.nulls import permuted_labels
 
 GENESETS = Path(__file__).parents[1] / "data/demo/genesets.parquet"
 N_LISTS, N_TERMS, N_GENES, N_TOP, ALPHA = 4_608, 10_000, 15_000, 20, 0.05

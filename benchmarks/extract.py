@@ -28,7 +28,7 @@ from biosae_utils.models.scgpt import ScGPT
 from biosae_utils.sae.batching import Budget, device_report, map_batches
 from biosae_utils.sae.extract import sample_activations, stream_codes
 from biosae_utils.sae.positions import Layout
-from biosae_utils.sae.sparse_ops import cpu_has_amx
+from biosae_utils.sae.sparse_ops import cpu_has_bf16
 from biosae_utils.sae.topk import TopKSAE
 from biosae_utils.sae.training.run import TrainConfig, train_stacked
 
@@ -244,7 +244,7 @@ def cpu(args: argparse.Namespace, device: torch.device) -> list[Row]:
         naive = measure(naive_loop(model, tokens, args.naive_cells, device), args.runs)
         kept: dict[str, dict[int, np.ndarray]] = {}
         for dtype, ours in models.items():
-            if dtype == "bfloat16" and not cpu_has_amx():
+            if dtype == "bfloat16" and not cpu_has_bf16():
                 continue
 
             def work(dtype: str = dtype, ours: FoundationModel = ours) -> None:

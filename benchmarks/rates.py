@@ -18,7 +18,7 @@ from benchmarks.common import Row, print_rows, write_results
 from biosae_utils.models.loading import pick_device
 from biosae_utils.sae.metrics import evaluate
 from biosae_utils.sae.training.run import TrainConfig, train_stacked
-from biosae_utils.sae.training.sweep import sweep
+from biosae_utils.sae.training.sweep import as_table, trials
 from biosae_utils.sae.training.trainer import default_lr
 
 FACTORS = (1 / 9, 1 / 3, 1 / 1.5, 1, 1.5, 3)
@@ -67,7 +67,8 @@ def on_cpu(models: Path, data: Path) -> list[Row]:
         d = model.info.d_model
         for steps in (300, 800):
             config = TrainConfig(steps=steps)
-            found = sweep(*parts, [replace(config, lr=default_lr(d) * factor) for factor in FACTORS]).sort_values("lr")
+            configs = [replace(config, lr=default_lr(d) * factor) for factor in FACTORS]
+            found = as_table(trials(*parts, configs)).sort_values("lr")
             case = f"{model.info.name} layer {layer}, {d} -> {4 * d}, {steps} steps of 1,024"
             default = found["fvu"].to_numpy()[np.isclose(found["lr"], default_lr(d))].item()
             rows += [row(case, lr, fvu, default) for lr, fvu in zip(found["lr"], found["fvu"], strict=True)]

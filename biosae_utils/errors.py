@@ -18,7 +18,7 @@ class BiosaeError(ValueError):
 
     def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
         self.what, self.where, self.do = what, str(where), do
-        parts = [what.rstrip(".") + "."]
+        parts = [what if what.endswith("?") else what.rstrip(".") + "."]
         if where:
             parts.append(f"Where: {where}.")
         if do:

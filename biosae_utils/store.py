@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, hashes, Parquet and JSON."""
+"""Files that are either whole or absent: atomic writes, Parquet, JSON, and hashes that are computed once."""
 
 from __future__ import annotations
 
@@ -77,13 +77,68 @@ def read_table(path: Path | str, columns: list[str] | None = None) -> pd.DataFra
         ) from e
 
 
-def sha256(path: Path | str, chunk: int = 1 << 20) -> str:
+def sweep_partial(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder and below it; for the one process that owns the folder."""
+    for path in folder.rglob(".*.partial*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def sha256(path: Path | str) -> str:
     """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
     with open(path, "rb") as f:
-        while block := f.read(chunk):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+HASHES = Path(".cache", "hashes.json")
+"""Hashes that were computed before, by path; each is trusted while size and modification time are the same."""
+
+
+class Hashes:
+    """SHA-256 of files, computed once for each content that a path has had.
+
+    `HASHES` is shared by all processes of a project; writers replace it whole, so the last one wins and a lost entry
+    costs one more reading. Paths below the current directory are kept relative, so a copied project starts afresh only
+    because its modification times differ.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[Any]] | None = None
+        self._new: dict[str, list[Any]] = {}
+
+    def __call__(self, path: Path) -> str:
+        """SHA-256 of a file."""
+        if self._known is None:
+            self._known = _load_hashes()
+        about = path.stat()
+        stamp = [about.st_size, about.st_mtime_ns]
+        key = os.path.relpath(path)
+        had = self._known.get(key)
+        if had is None or had[:2] != stamp:
+            self._known[key] = self._new[key] = had = [*stamp, sha256(path)]
+        return had[2]
+
+    def forget(self) -> None:
+        """Read every file anew from here on, whatever was known."""
+        self._known = {}
+
+    def save(self) -> None:
+        """Keep what was computed for the next process."""
+        if self._new:
+            write_json(HASHES, _load_hashes() | self._new)
+            self._new = {}
+
+
+def _load_hashes() -> dict[str, list[Any]]:
+    try:
+        found = json.loads(HASHES.read_text())
+    except (OSError, ValueError):
+        return {}  # a cache: what cannot be read is computed again
+    return found if isinstance(found, dict) else {}
+
+
+hash_of = Hashes()
+"""The one instance of a process."""
 
 
 def fingerprint(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from biosae_utils.intervals import bootstrap_mean
 from biosae_utils.models.base import Tokens
 from biosae_utils.models.blocks import BlockModel
 
@@ -21,11 +22,8 @@ NEIGHBOURS = "gene between its visible neighbours in the order of medians"
 
 def interval(loss: np.ndarray, cell: np.ndarray) -> dict[str, float]:
     """Mean over positions and its 95 % interval, resampling cells."""
-    _, code = np.unique(cell, return_inverse=True)
-    total, count = np.bincount(code, weights=loss), np.bincount(code)
-    draws = np.random.default_rng(0).integers(0, len(total), (N_BOOT, len(total)))
-    low, high = np.quantile(total[draws].sum(1) / count[draws].sum(1), [0.025, 0.975])
-    return {"mean": float(loss.mean()), "low": float(low), "high": float(high)}
+    mean = bootstrap_mean(loss, cell, n_boot=N_BOOT)
+    return {"mean": mean.value, "low": mean.low, "high": mean.high}
 
 
 def compare(losses: dict[str, np.ndarray], loss: np.ndarray, cell: np.ndarray) -> dict:

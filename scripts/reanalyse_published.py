@@ -21,8 +21,8 @@ from rich.progress import Progress
 from biosae_utils.analysis.genesets import concat, load_genesets
 from biosae_utils.analysis.published import read_atlas
 from biosae_utils.analysis.reanalysis import POPULATIONS, SIGNIFICANT, reanalyse
-from biosae_utils.book.manifest import code_version
 from biosae_utils.errors import BiosaeError
+from biosae_utils.phases.manifest import code_version
 from biosae_utils.store import atomic_path, fingerprint, read_json, sha256, write_json
 
 FETCHED = {"atlas-geneformer": "geneformer-v2-316m", "atlas-scgpt": "scgpt-human"}  # names that `biosae fetch` gives

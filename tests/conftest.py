@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from building import build_command, copy_tree, tail
+from tiny_project import enter, leave, write_project
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,3 +40,13 @@ def tiny_book(checkout) -> Path:
     )
     assert done.returncode == 0, tail(done)
     return checkout / "_build" / "tiny" / "html"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """Root of the tiny project; the current directory is there."""
+    write_project(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        enter(tmp_path, patch)
+        yield tmp_path
+    leave()

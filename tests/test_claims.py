@@ -22,6 +22,15 @@ def test_a_tested_claim_needs_its_control():
 
 
 def test_what_was_not_tested_has_no_number():
-    assert Claim(**COMMON, verdict="not_tested").value is None
+    assert Claim(**COMMON, verdict="not_tested", reason="the file is not fetched").value is None
     with pytest.raises(ValidationError, match="has no value"):
-        Claim(**COMMON, value=0.3, verdict="not_tested")
+        Claim(**COMMON, value=0.3, verdict="not_tested", reason="the file is not fetched")
+    with pytest.raises(ValidationError, match="says why"):
+        Claim(**COMMON, verdict="not_tested")
+
+
+def test_an_interval_says_what_was_resampled():
+    tested = {"value": 0.3, "control": 0.01, "control_kind": "permuted gene labels", "verdict": "supported"}
+    assert Claim(**COMMON, **tested, interval=(0.2, 0.4), interval_over="cells").interval == (0.2, 0.4)
+    with pytest.raises(ValidationError, match="what was resampled"):
+        Claim(**COMMON, **tested, interval=(0.2, 0.4))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib.metadata as metadata
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -16,9 +15,6 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-from biosae_utils.params import PHASES
-from biosae_utils.runconfig import ModelEntry, RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -121,16 +117,6 @@ def test_conda_environment_equals_pyproject():
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert [line for line in pip if not line.startswith("-")] == DEPENDENCIES
     assert [line for line in pip if line.startswith("-")] == ["--constraint constraints.txt", "--editable ."]
-
-
-def test_config_readme_explains_every_key():
-    readme = (ROOT / "config" / "README.md").read_text()
-    written = runpy.run_path(str(ROOT / "scripts" / "config_readme.py"))["render"]()
-    assert readme == written, "config/README.md is stale: run python scripts/config_readme.py"
-    for cls in [*PHASES.values(), ModelEntry, RunConfig]:
-        for name, field in cls.model_fields.items():
-            is_block = cls is RunConfig and "Any" in str(field.annotation)  # explained by the class of its phase
-            assert is_block or field.description, f"{cls.__name__}.{name} has no description in params.py"
 
 
 def shipped_text() -> dict[str, str]:

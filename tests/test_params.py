@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
-import jupytext
 import pytest
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import PHASES, scope
+from biosae_utils.params import scope_of
+from biosae_utils.phases.registry import find
 from biosae_utils.runconfig import RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +39,7 @@ def test_every_shipped_config_is_valid():
 def test_pages_follow_scope(tmp_path):
     config = RunConfig.load(write(tmp_path / "c.yaml", MINIMAL))
     assert config.pages() == [("00_data", None, None), ("04_annotate", "m", 0), ("04_annotate", "m", 2)]
-    assert [scope(p) for p in ("00_data", "02_sae", "04_annotate")] == ["run", "model", "layer"]
+    assert [scope_of(find(p).params) for p in ("00_data", "02_sae", "04_annotate")] == ["run", "model", "layer"]
 
 
 def test_page_parameters_take_the_block_of_their_phase(tmp_path):
@@ -68,7 +67,7 @@ def test_bad_configs_are_refused_in_one_sentence(tmp_path, addition, says):
 
 def test_one_layer_cannot_be_tracked(tmp_path):
     one = MINIMAL.replace("04_annotate", "06_tracking").replace("[0, 2]", "[0]")
-    with pytest.raises(BiosaeError, match=r"has one layer.*models\.m\.layers"):
+    with pytest.raises(BiosaeError, match=r"06_tracking needs 2 layers.*models\.m\.layers"):
         RunConfig.load(write(tmp_path / "c.yaml", one))
     several = one.replace("layers: [0]", "layers: [0, 2]")
     assert ("06_tracking", "m", None) in RunConfig.load(write(tmp_path / "d.yaml", several)).pages()
@@ -79,20 +78,3 @@ def test_unknown_phase_and_missing_file(tmp_path):
         RunConfig.load(write(tmp_path / "c.yaml", MINIMAL.replace("00_data", "99_dreams")))
     with pytest.raises(BiosaeError, match="no such config"):
         RunConfig.load(tmp_path / "absent.yaml")
-
-
-def parameter_cell(path: Path) -> dict[str, object]:
-    cells = [c for c in jupytext.read(path).cells if "parameters" in c.metadata.get("tags", [])]
-    assert len(cells) == 1, f"{path.name} needs exactly one parameter cell"
-    tree = ast.parse(cells[0].source)
-    return {ast.unparse(n.targets[0]): ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign)}
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_parameter_cell_equals_its_class(path):
-    cls = PHASES[path.stem]
-    assert parameter_cell(path) == {name: f.default for name, f in cls.model_fields.items()}
-
-
-def test_every_phase_has_a_notebook():
-    assert [p.stem for p in NOTEBOOKS] == sorted(PHASES)

@@ -5,26 +5,25 @@ One table holds what one figure shows: what the rule does, and what the biology 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy import stats
 
 from biosae_utils.analysis.annotation_rules import (
     RULES,
     Network,
+    Problem,
     Rule,
     make_problem,
     masks,
     null_counts,
-    permuted_labels,
 )
-from biosae_utils.analysis.catalogue import jackknife
 from biosae_utils.analysis.enrich import make_lists, score_all
 from biosae_utils.analysis.genesets import GeneSets
-from biosae_utils.analysis.nulls import curveball
+from biosae_utils.analysis.nulls import matched_lists, permuted_labels
+from biosae_utils.intervals import Interval, jackknife, quantiles, wilson
 
 LATENTS, PERMUTED, MATCHED = "latents", "permuted labels", "frequency-matched lists"
 RANDOM_WEIGHTS = "latents of random weights"
@@ -93,7 +92,7 @@ def compare_rules(
     """
     rules = [r for r in rules if network is not None or not r.network]
     matched = {
-        name: [curveball(own, np.random.default_rng([seed, i])) for i in range(min(n_matched, 3) if k else n_matched)]
+        name: [matched_lists(own, seed)(i) for i in range(min(n_matched, 3) if k else n_matched)]
         for k, (name, own) in enumerate(lists.items())
     }
     rows = []
@@ -110,26 +109,32 @@ def compare_rules(
                 "background": problem.background,
             }
 
-            def shares(draw, n, problem=problem, here=here, inside=inside):
+            def shares(
+                draw: Callable[[int], sp.csr_matrix],
+                n: int,
+                problem: Problem = problem,
+                here: list[Rule] = here,
+                inside: Network | None = inside,
+            ) -> np.ndarray:
                 counts = null_counts(problem, here, alpha, draw, n, n_jobs=n_jobs, network=inside)
                 return (counts / problem.lists.shape[0]).T
 
-            own = shares(lambda i, drawn=matched[source], kept=columns: drawn[i][:, kept], len(matched[source]))
+            alike = [drawn[:, columns] for drawn in matched[source]]
+            own = shares(alike.__getitem__, len(alike))
             for rule, mask, drawn in zip(here, masks(problem, problem.lists, here, alpha, inside), own, strict=True):
-                low, high = wilson(int(mask.sum()), len(mask))
-                real = {"share": mask.mean(), "low": low, "high": high, "matched": drawn.mean()}
-                rows.append({"rule": rule.name, "source": source, **real, **facts})
+                share = wilson(int(mask.sum()), len(mask), over="lists")
+                rows.append(_row(rule, source, share, facts | {"matched": drawn.mean()}))
             if k or not n_permutations:
                 continue
             permuted = shares(permuted_labels(problem, seed), n_permutations)
             for name, null in ((PERMUTED, permuted), (MATCHED, own)):
-                for rule, drawn in zip(here, null, strict=True):
-                    low, high = np.quantile(drawn, [0.025, 0.975])
-                    rows.append(
-                        {"rule": rule.name, "source": name, "share": drawn.mean(), "low": low, "high": high, **facts}
-                    )
+                rows += [_row(rule, name, quantiles(drawn), facts) for rule, drawn in zip(here, null, strict=True)]
     order = {r.name: i for i, r in enumerate(rules)}
     return pd.DataFrame(rows).sort_values("rule", key=lambda s: s.map(order), kind="stable", ignore_index=True)
+
+
+def _row(rule: Rule, source: str, share: Interval, facts: dict[str, float]) -> dict[str, object]:
+    return {"rule": rule.name, "source": source, "share": share.value, "low": share.low, "high": share.high, **facts}
 
 
 def leave_out_shares(
@@ -159,12 +164,6 @@ def leave_out_shares(
     return pd.DataFrame(out, columns=[r.name for r in rules])
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share."""
-    low, high = stats.binomtest(hits, n).proportion_ci(method="wilson")
-    return float(low), float(high)
-
-
 def headline(shares: pd.DataFrame, over_cells: pd.DataFrame, rule: str) -> dict[str, float]:
     """The latents' share under one rule beside permuted labels, all in percent.
 
@@ -181,10 +180,10 @@ def headline(shares: pd.DataFrame, over_cells: pd.DataFrame, rule: str) -> dict[
         real, low, high; null, null_low, null_high.
     """
     part = shares[shares["rule"] == rule].set_index("source")
-    low, high = jackknife(over_cells[rule].to_numpy(), part.at[LATENTS, "share"])
+    real = jackknife(over_cells[rule].to_numpy(), part.at[LATENTS, "share"]).at_least(0).scaled(100)
     null, null_low, null_high = (100 * part.at[PERMUTED, name] for name in ("share", "low", "high"))
-    real = {"real": 100 * part.at[LATENTS, "share"], "low": 100 * max(low, 0), "high": 100 * high}
-    return {**real, "null": null, "null_low": null_low, "null_high": null_high}
+    ends = {"real": real.value, "low": real.low, "high": real.high}
+    return {**ends, "null": null, "null_low": null_low, "null_high": null_high}
 
 
 def coverage(
@@ -232,3 +231,9 @@ def coverage(
             }
         )
     return pd.DataFrame(rows)
+
+
+def above_matched(table: pd.DataFrame) -> dict[str, Interval]:
+    """How far each source of `coverage` lies above its own frequency-matched lists, in points."""
+    rows = table.set_index("source")[["above own matched lists, points", "low", "high"]].astype(float)
+    return {str(source): Interval(*row, "lists") for source, row in zip(rows.index, rows.to_numpy(), strict=True)}

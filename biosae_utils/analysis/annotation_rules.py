@@ -1,7 +1,7 @@
 """What counts as annotated: the published rule, ours, and the steps between, all through the same code.
 
 A rule says what the background is, whether terms are cut to it, which tests form the family and over what it is
-corrected. `shares.compare_rules` applies every rule to real lists and to their controls.
+corrected. `annotation_rates.compare_rules` applies every rule to real lists and to their controls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from scipy import stats
 from biosae_utils.analysis.enrich import Problem, Tests, run_tests
 from biosae_utils.analysis.fdr import bh_reject
 from biosae_utils.analysis.genesets import GeneSets
-from biosae_utils.analysis.nulls import relabel
 from biosae_utils.errors import BiosaeError
 
 
@@ -202,7 +201,7 @@ def masks(
     }
     found = []
     for rule in rules:
-        if not rule.network:
+        if network is None or not rule.network:
             found.append(annotated(problem, tests[rule.selected], rule, alpha))
             continue
         factors = factor_tests(lists, network.factors, rule.selected)
@@ -211,8 +210,3 @@ def masks(
         )
         found.append(annotated(problem, pooled, rule, alpha) | has_edge(lists, network.edges))
     return found
-
-
-def permuted_labels(problem: Problem, seed: int) -> Callable[[int], sp.csr_matrix]:
-    """Null in which genes swap names: who shares genes with whom stays, which genes they are does not."""
-    return lambda i: problem.relabelled(relabel(problem.background, np.random.default_rng([seed, i])))

@@ -72,7 +72,7 @@ def load(genesets: Path | str, collections: Sequence[str], root: Path = fetch.RO
     parts = (
         [load_genesets(genesets, [c for c in collections if c not in extra])] if set(collections) - set(extra) else []
     )
-    parts += [load_genesets(folders[c] / f"{c}.json") for c in extra if folders[c]]
+    parts += [load_genesets(folder / f"{c}.json") for c in extra if (folder := folders[c])]
     if not parts:
         raise BiosaeError(
             "None of the collections asked for is here",
@@ -113,12 +113,12 @@ def _overview(
         (c, "gene sets", f"{n:,} terms", "used") for c, n in sets.terms["collection"].value_counts(sort=False).items()
     ]
     kinds = {"KEGG": "gene sets", "STRING": "interactions", "TRRUST": "factors and targets"}
-    edges_of = {"STRING": string, "TRRUST": trrust}
+    networks = {"STRING": string, "TRRUST": trrust}
     for name, folder in folders.items():
         if folder is None:
             rows.append((name, kinds[name], "", f"not fetched: {COMMANDS[name]}"))
-        elif name in edges_of:
-            rows.append((name, kinds[name], f"{len(edges_of[name]):,} edges", "used"))
+        elif (network := networks.get(name)) is not None:
+            rows.append((name, kinds[name], f"{len(network):,} edges", "used"))
         elif name not in extra:
             rows.append((name, kinds[name], "", f"fetched, not used: add {name} to `collections`"))
     return pd.DataFrame(rows, columns=["source", "kind", "size", "state"])

@@ -44,6 +44,10 @@ class GeneFiring:
         """Mean activation over all positions of the gene, zeros included, shape (n_genes, d_sae)."""
         return (sp.diags(1 / np.maximum(self.positions, 1)) @ self.sums).tocsr()
 
+    def on(self, genes: np.ndarray) -> GeneFiring:
+        """The same for some of the genes."""
+        return GeneFiring(self.sums[genes], self.counts[genes], self.positions[genes])
+
     def __add__(self, other: GeneFiring) -> GeneFiring:
         return GeneFiring(self.sums + other.sums, self.counts + other.counts, self.positions + other.positions)
 
@@ -183,24 +187,6 @@ def explained_share(sums: sp.csr_matrix, positions: np.ndarray, squares: np.ndar
     with np.errstate(invalid="ignore", divide="ignore"):
         eta2 = np.where(whole > 0, between / whole, np.nan)
     return 1 - (1 - eta2) * (n - 1) / (n - groups)
-
-
-def jackknife(parts: np.ndarray, whole: float) -> tuple[float, float]:
-    """95 % interval of a statistic from its delete-one-block values (blocks of cells).
-
-    Parameters
-    ----------
-    parts : ndarray, shape (n_blocks,)
-        The statistic without each block.
-    whole : float
-        The statistic with all blocks.
-    """
-    from scipy.stats import t
-
-    n = len(parts)
-    error = np.sqrt((n - 1) / n * ((parts - parts.mean()) ** 2).sum())
-    half = t.ppf(0.975, n - 1) * error
-    return float(whole - half), float(whole + half)
 
 
 def state(stats: LatentStats, n: int) -> np.ndarray:

@@ -9,6 +9,8 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.stats import rankdata
 
+from biosae_utils.analysis.nulls import shuffled_within
+from biosae_utils.intervals import from_draws
 from biosae_utils.sae.codes import CodeStore, group_sums
 
 COLUMNS = 256  # latents ranked at once
@@ -91,14 +93,14 @@ def best_latents(
     for column in labels:
         label = labels[column].astype(str).to_numpy()
         train, test = auroc(means[~heldout], label[~heldout]), auroc(means[heldout], label[heldout])
-        shuffled = label.copy()
-        shuffled[~heldout], shuffled[heldout] = rng.permutation(label[~heldout]), rng.permutation(label[heldout])
+        shuffled = shuffled_within(label, heldout, rng)
         null_train, null_test = auroc(means[~heldout], shuffled[~heldout]), auroc(means[heldout], shuffled[heldout])
         for group in [g for g in train if g in test]:
             latent, null_latent = int(train[group].argmax()), int(null_train[group].argmax())
             values = means[heldout][:, [latent]].toarray().ravel()
-            low, high = _bootstrap(values, label[heldout] == group, n_bootstrap, rng)
-            scores = {"training": train[group][latent], "heldout": test[group][latent], "low": low, "high": high}
+            draws = _bootstrap(values, label[heldout] == group, n_bootstrap, rng)
+            held = from_draws(test[group][latent], draws, over="cells")
+            scores = {"training": train[group][latent], "heldout": held.value, "low": held.low, "high": held.high}
             best.append(
                 {"column": column, "group": group, "latent": latent, **scores, "control": null_test[group][null_latent]}
             )
@@ -116,12 +118,12 @@ def best_latents(
     return GroupScores(pd.concat(both, ignore_index=True), pd.DataFrame(best))
 
 
-def _bootstrap(values: np.ndarray, member: np.ndarray, n: int, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % interval of an AUROC over cells, members and others drawn anew separately."""
+def _bootstrap(values: np.ndarray, member: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws of an AUROC over cells, members and others drawn anew separately, shape (n,)."""
     inside, outside = values[member], values[~member]
     draws = np.empty(n)
     for i in range(n):
         a, b = rng.choice(inside, len(inside)), np.sort(rng.choice(outside, len(outside)))
         below = np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")
         draws[i] = below.mean() / (2 * len(b))
-    return float(np.quantile(draws, 0.025)), float(np.quantile(draws, 0.975))
+    return draws

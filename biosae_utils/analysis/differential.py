@@ -97,14 +97,9 @@ class Contrast:
     group: np.ndarray
     messages: list[str]
 
-    @property
-    def is_testable(self) -> bool:
-        """Whether there are two sides."""
-        return bool(self.others)
 
-
-def contrast(condition: np.ndarray, reference: str | None = None) -> Contrast:
-    """The reference against all other levels, and what was decided on the way.
+def contrast(condition: np.ndarray, reference: str | None = None) -> Contrast | None:
+    """The reference against all other levels, and what was decided on the way; None where no cell has a condition.
 
     Parameters
     ----------
@@ -115,6 +110,8 @@ def contrast(condition: np.ndarray, reference: str | None = None) -> Contrast:
     """
     condition = np.asarray(condition, object)
     present = np.array([c is not None and c == c for c in condition], bool)
+    if not present.any():
+        return None
     level, is_named = _reference(condition, reference)
     of = np.array([str(c) if there else "" for c, there in zip(condition, present, strict=True)], object)
     group = present & (of != level)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from biosae_utils.analysis.fdr import bh_adjust
 from biosae_utils.analysis.genesets import GeneSets, from_table, upper
-from biosae_utils.analysis.nulls import relabel_within
+from biosae_utils.analysis.nulls import matched_networks
 from biosae_utils.errors import BiosaeError
 
 STRING_LINKS, STRING_INFO = "9606.protein.links.v12.0.txt.gz", "9606.protein.info.v12.0.txt.gz"
@@ -87,32 +87,22 @@ def edges_within(lists: sp.csr_matrix, network: sp.csr_matrix) -> np.ndarray:
     return np.asarray((lists @ network).multiply(lists).sum(axis=1)).ravel() // 2
 
 
-def edge_strata(lists: sp.csr_matrix, network: sp.csr_matrix, n_bins: int = 10) -> np.ndarray:
-    """Stratum of each gene: how often it is listed (by powers of two) and its degree (`n_bins` quantile bins)."""
-    listed = np.bincount(lists.indices, minlength=lists.shape[1])
-    often = np.ceil(np.log2(listed + 1)).astype(np.int64)
-    degree = np.diff(network.indptr)
-    cuts = np.unique(np.quantile(degree[listed > 0], np.linspace(0, 1, n_bins + 1)[1:-1])) if (listed > 0).any() else []
-    return often * (n_bins + 1) + np.searchsorted(cuts, degree, side="right")
-
-
 def edge_test(lists: sp.csr_matrix, network: sp.csr_matrix, *, n: int = 199, seed: int = 0) -> pd.DataFrame:
     """Edges among listed genes against lists of the same degrees and popularity.
 
     In each of `n` null draws genes swap names within strata of equal network degree and equal frequency in lists
-    (`edge_strata`), so hubs are replaced by hubs and popular genes by popular genes.
+    (`nulls.edge_strata`), so hubs are replaced by hubs and popular genes by popular genes.
 
     Returns
     -------
     DataFrame, one row a list
         edges, expected (null mean), p = (1 + draws with as many edges) / (1 + n), q (BH over all lists).
     """
-    strata = edge_strata(lists, network)
+    draw = matched_networks(lists, network, seed)
     observed = edges_within(lists, network)
     as_many, total = np.zeros(len(observed), np.int64), np.zeros(len(observed))
     for i in range(n):
-        order = relabel_within(strata, np.random.default_rng([seed, i]))
-        drawn = edges_within(lists, network[order][:, order])  # renaming the genes of the network is the same
+        drawn = edges_within(lists, draw(i))
         as_many += drawn >= observed
         total += drawn
     p = (1 + as_many) / (1 + n)

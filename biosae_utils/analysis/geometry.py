@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import from_draws
 
 BLOCK = 16_384  # rows held in float64 at a time
 
@@ -77,7 +78,7 @@ def principal_axes(blocks: np.ndarray | Iterable[np.ndarray]) -> Principal:
         origin = block.mean(0) if origin is None else origin
         block = block - origin
         total, square, n = total + block.sum(0), square + block.T @ block, n + len(block)
-    if n < 2 or not np.isfinite(square).all():
+    if origin is None or n < 2 or not np.isfinite(square).all():
         raise BiosaeError(
             "Principal axes need at least two finite vectors",
             where=f"{n} vectors",
@@ -106,7 +107,9 @@ def explained(x: np.ndarray, residual: np.ndarray) -> float:
     return float(1 - residual.sum() / ((x - x.mean(0)) ** 2).sum())
 
 
-def pca_residuals(p: Principal, x: np.ndarray, ranks: Sequence[int], *, sparse: bool = False) -> np.ndarray:
+def pca_residuals(
+    p: Principal, x: np.ndarray, ranks: Sequence[int] | np.ndarray, *, sparse: bool = False
+) -> np.ndarray:
     """Squared error of each vector when only some of its principal coefficients are kept.
 
     Parameters
@@ -125,16 +128,16 @@ def pca_residuals(p: Principal, x: np.ndarray, ranks: Sequence[int], *, sparse: 
     -------
     ndarray of float64, shape (n, len(ranks))
     """
-    ranks = np.asarray(ranks, int)
-    if ranks.size == 0 or ranks.min() < 0 or ranks.max() > len(p.axes):
-        raise BiosaeError(f"Ranks must lie between 0 and {len(p.axes)}", where=f"ranks = {ranks.tolist()}")
-    out = np.empty((len(x), len(ranks)))
+    at = np.asarray(ranks, int)
+    if at.size == 0 or at.min() < 0 or at.max() > len(p.axes):
+        raise BiosaeError(f"Ranks must lie between 0 and {len(p.axes)}", where=f"ranks = {at.tolist()}")
+    out = np.empty((len(x), len(at)))
     for start in range(0, len(x), BLOCK):
         energy = p.coefficients(x[start : start + BLOCK]) ** 2
         if sparse:
             energy = -np.sort(-energy, axis=1)
         kept = np.concatenate([np.zeros((len(energy), 1)), np.cumsum(energy, 1)], 1)
-        out[start : start + len(energy)] = np.clip(kept[:, -1:] - kept[:, ranks], 0, None)
+        out[start : start + len(energy)] = np.clip(kept[:, -1:] - kept[:, at], 0, None)
     return out
 
 
@@ -144,7 +147,7 @@ def matching_rank(p: Principal, x: np.ndarray, target: float, *, sparse: bool = 
     total = pca_residuals(p, x, ranks, sparse=sparse).sum(0)
     x = np.asarray(x, np.float64)
     share = 1 - total / ((x - x.mean(0)) ** 2).sum()
-    return int(min(np.searchsorted(share, target), len(p.axes)))
+    return min(int(np.searchsorted(share, target)), len(p.axes))
 
 
 def code_bits(n_atoms: int, active: int, value_bits: int = 16) -> float:
@@ -186,8 +189,9 @@ def explained_by_cell(
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(len(spread), np.full(len(spread), 1 / len(spread)), size=n_boot)
     draws = 1 - (counts @ per_cell) / (counts @ spread)[:, None]
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
     value = 1 - per_cell.sum(0) / spread.sum()
+    ends = [from_draws(v, d, over="cells").pair for v, d in zip(value, draws.T, strict=True)]
+    low, high = zip(*ends, strict=True)
     return pd.DataFrame({"name": names, "explained": value, "low": low, "high": high, "draws": list(draws.T)})
 
 
@@ -244,29 +248,3 @@ def published_novel(
     ndarray of bool, shape (n,)
     """
     return max_abs_cosine(directions, axes[:n_axes]) <= threshold
-
-
-# ---- directions to compare with (isotropic ones: `nulls.random_directions`) --------------------------------------
-
-
-def shaped_directions(n: int, principal: Principal, rng: np.random.Generator) -> np.ndarray:
-    """Random unit directions from a Gaussian with the covariance of the activations, shape (n, d)."""
-    z = rng.standard_normal((n, len(principal.variance))) * np.sqrt(principal.variance)
-    return unit(z @ principal.axes)
-
-
-def rotated_axes(axes: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Random unit directions *inside* the span of orthonormal `axes` (m, d), shape (n, d).
-
-    All of their norm is visible to an SVD of rank m, so a rule that calls them invisible measures the choice of basis.
-    """
-    return unit(rng.standard_normal((n, len(axes))) @ np.asarray(axes, np.float64))
-
-
-def bootstrap_mean(values: np.ndarray, *, n_boot: int = 1000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of `values` with the 95 % percentile interval over resampled entries (latents, features, cells)."""
-    values = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    draws = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(n_boot)])
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return float(values.mean()), float(low), float(high)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from biosae_utils.analysis.catalogue import GeneFiring, top_genes
 from biosae_utils.analysis.enrich import Problem, make_lists, score_all
 from biosae_utils.analysis.genesets import GeneSets
-from biosae_utils.analysis.nulls import relabel
+from biosae_utils.analysis.nulls import derange_within, relabel
 
 MIN_POSITIONS = 10
 """Genes at fewer positions of the scoring cells are left out of a score."""
@@ -96,7 +96,7 @@ def _ranks(mean: sp.csr_matrix, n_genes: np.ndarray) -> tuple[sp.csr_matrix, np.
     order = np.lexsort((mean.data, row))
     value, group = mean.data[order], row[order]
     within = np.arange(len(order)) - mean.indptr[:-1][group] + 1
-    new = np.flatnonzero(np.r_[True, (value[1:] != value[:-1]) | (group[1:] != group[:-1])]) if len(order) else []
+    new = np.flatnonzero(np.r_[True, (value[1:] != value[:-1]) | (group[1:] != group[:-1])]) if len(order) else order
     length = np.diff(np.r_[new, len(order)])
     tied = np.repeat(np.add.reduceat(within, new) / length, length) if len(order) else within
     excess = np.empty(len(order))
@@ -122,13 +122,13 @@ def split_scores(
     Genes are halved at random. On one half, in the choosing cells, every latent gets its top genes and its best term;
     on the other half, in the scoring cells, the term is scored (latents without a term at p <= alpha are left out).
     Control: in the same way, the label of another latent drawn at random, which is as popular a term over genes as well
-    studied.
+    studied. Labelled latents get labels of labelled latents, the others those of the others; never their own.
 
     Returns
     -------
     DataFrame
         half, feature, term (row of ``sets.terms``), p, q_feature, labelled (q_feature <= alpha), auroc, f1,
-        control_auroc, control_f1.
+        control_auroc, control_f1 (NaN for a latent without another of its kind).
     """
     rng = np.random.default_rng(seed)
     n_genes = len(sets.genes)
@@ -147,11 +147,8 @@ def split_scores(
         feature, term = best["feature"].to_numpy(), kept[best["term"].to_numpy()]
         own = score_labels(score, sets, feature, term, genes=~chooses)
         labelled = (best["q_feature"] <= alpha).to_numpy()
-        other = term.copy()
-        other[labelled] = np.roll(
-            rng.permutation(term[labelled]), 1
-        )  # labels of labelled latents go to labelled latents
-        control = score_labels(score, sets, feature, other, genes=~chooses)
+        control = score_labels(score, sets, feature, _of_another(term, labelled, rng), genes=~chooses)
+        control[_alone(labelled)] = np.nan
         table = pd.DataFrame({"half": half, "feature": feature, "term": term, "p": best["p"].to_numpy()})
         table["q_feature"], table["labelled"] = best["q_feature"].to_numpy(), labelled
         table["auroc"], table["f1"] = own["auroc"], own["f1"]
@@ -160,24 +157,17 @@ def split_scores(
     return pd.concat(out, ignore_index=True)
 
 
-def bootstrap_difference(scores: pd.DataFrame, n: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Bootstrap over latents of the mean AUROC and of its distance to the control.
+def _of_another(term: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The term of another latent for each one, among the labelled and among the others."""
+    other = term.copy()
+    paired = np.flatnonzero(~_alone(labelled))
+    other[paired] = term[paired][derange_within(labelled[paired], rng)]
+    return other
 
-    Both halves of a latent are drawn together.
 
-    Returns
-    -------
-    low, high : float
-        95 % interval of the mean of ``auroc``.
-    difference_low : float
-        Lower end of the 95 % interval of the mean of ``auroc - control_auroc``.
-    """
-    grouped = scores.assign(difference=scores["auroc"] - scores["control_auroc"], n=1).groupby("feature")
-    sums = grouped[["auroc", "difference", "n"]].sum().to_numpy()
-    rng = np.random.default_rng(seed)
-    drawn = sums[rng.integers(0, len(sums), (n, len(sums)))].sum(axis=1)
-    mean, difference = drawn[:, 0] / drawn[:, 2], drawn[:, 1] / drawn[:, 2]
-    return float(np.quantile(mean, 0.025)), float(np.quantile(mean, 0.975)), float(np.quantile(difference, 0.025))
+def _alone(labelled: np.ndarray) -> np.ndarray:
+    """Latents that are the only one, or the only other, and so have nobody to swap labels with."""
+    return np.bincount(labelled, minlength=2)[labelled.astype(int)] < 2
 
 
 def prerank(

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from biosae_utils.analysis.annotation_rules import permuted_labels, possible_tests
+from biosae_utils.analysis.annotation_rules import possible_tests
 from biosae_utils.analysis.enrich import Problem, make_lists
 from biosae_utils.analysis.fdr import bh_reject
+from biosae_utils.analysis.nulls import permuted_labels
 
 
 def plant(

@@ -19,6 +19,7 @@ from biosae_utils.analysis.enrich import make_lists
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.published import Atlas
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import bootstrap_mean
 
 FIRST = 5
 POPULATIONS = {
@@ -26,6 +27,7 @@ POPULATIONS = {
     "first five": "first five genes of every alive feature",
 }
 CONTROLS = {"permuted": PERMUTED, "matched": MATCHED}
+WITHOUT_NETWORK = tuple(rule for rule in RULES if not rule.network)
 SIGNIFICANT = 4  # digits kept in committed tables
 
 
@@ -69,7 +71,7 @@ def reanalyse(
     n_permutations: int = 50,
     n_matched: int = 20,
     alpha: float = 0.05,
-    rules: Sequence[Rule] = tuple(r for r in RULES if not r.network),
+    rules: Sequence[Rule] = WITHOUT_NETWORK,
     seed: int = 0,
     n_jobs: int = 1,
     done: Callable[[], None] = lambda: None,
@@ -141,9 +143,6 @@ def over_layers(table: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0) -> pd
     for (population, rule), part in table.groupby(["population", "rule"], sort=False):
         values = part[["real", *CONTROLS]].to_numpy()
         values = np.c_[values, values[:, 0] - values[:, 1:].max(1)]
-        rng = np.random.default_rng(seed)
-        draws = values[rng.integers(len(values), size=(n_boot, len(values)))].mean(1)
-        low, high = np.percentile(draws, [2.5, 97.5], axis=0)
         record = {
             "population": population,
             "rule": rule,
@@ -151,6 +150,30 @@ def over_layers(table: pd.DataFrame, *, n_boot: int = 2000, seed: int = 0) -> pd
             "n_features": int(part["n_features"].sum()),
         }
         for i, name in enumerate(("real", *CONTROLS, "gain")):
-            record |= {name: values[:, i].mean(), f"{name}_low": low[i], f"{name}_high": high[i]}
+            mean = bootstrap_mean(values[:, i], n_boot=n_boot, seed=seed, over="layers")  # same layers for every column
+            record |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
         rows.append(record)
     return pd.DataFrame(rows)
+
+
+def by_source(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table with one row for the real features and one for each control.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `reanalyse` or `over_layers`.
+
+    Returns
+    -------
+    DataFrame
+        The key columns, source ("real", "permuted", "matched"), share, low, high.
+    """
+    keys = [name for name in ("sets", "layer", "population", "rule") if name in table]
+    parts = [
+        table[[*keys, source, f"{source}_low", f"{source}_high"]]
+        .set_axis([*keys, "share", "low", "high"], axis=1)
+        .assign(source=source)
+        for source in ("real", *CONTROLS)
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,10 +39,10 @@ def lifetimes(
             "Chains need one matching per adjacent pair of layers and one alive mask per layer",
             where=f"{len(layers)} layers, {len(matches)} matchings",
         )
-    rows: list[dict[str, object]] = []
-    running: dict[int, dict[str, object]] = {}
+    rows: list[dict[str, Any]] = []
+    running: dict[int, dict[str, Any]] = {}
     for step, layer in enumerate(layers):
-        current: dict[int, dict[str, object]] = {}
+        current: dict[int, dict[str, Any]] = {}
         if step:
             kept = matches[step - 1].kept(threshold)
             for a, b, score in zip(kept.a.tolist(), kept.b.tolist(), kept.score.tolist(), strict=True):

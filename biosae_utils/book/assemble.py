@@ -1,19 +1,28 @@
-"""From an executed notebook to a page of the book: noise off, key takeaways and provenance on."""
+"""From an executed notebook to a page of the book, in the one order that all pages have.
+
+Question, one hero figure, takeaways, claims; then the notebook's own text from details to exercise; then provenance and
+the source of what was computed.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
-from biosae_utils.book import manifest
-from biosae_utils.book.claims_table import claims_html
-from biosae_utils.book.page import read_claims
-from biosae_utils.book.paths import notebook, phase_dir
+from biosae_utils.book.claims_strip import claims_html
+from biosae_utils.book.page import TAKEAWAYS
+from biosae_utils.book.paths import notebook
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import PageParams
+from biosae_utils.phases import manifest
+from biosae_utils.phases.base import Phase
+from biosae_utils.phases.places import phase_dir, title
+from biosae_utils.phases.state import folder_of
 
 CSV_ROWS = 20_000
 """Tables up to this many rows are offered as CSV beside Parquet."""
@@ -50,43 +59,85 @@ def _noise(output: Any) -> bool:
     if output.output_type == "stream":
         return output.name == "stderr" or not output.text.strip()
     if output.output_type == "execute_result" and set(output.data) == {"text/plain"}:
-        return True  # the echo of a cell's last expression, for instance the path that `page.save` returns
+        return True  # the echo of a cell's last expression
     return WIDGET in output.get("data", {})
 
 
-def dress(nb: Any, phase: str, params: PageParams, out: Path) -> Any:
-    """Put key takeaways, claims and provenance under the H1; drop the takeaways cell.
+def assemble(nb: Any, phase: Phase, params: PageParams, out: Path) -> Any:
+    """Put a cleaned, executed notebook in the order of a page.
 
     Parameters
     ----------
     nb : NotebookNode
-        Cleaned, executed notebook.
-    phase : str
+    phase : Phase
     params : PageParams
     out : Path
         Where the page will lie; links to downloads are relative to it.
     """
+    folder = folder_of(phase, params)
+    about = manifest.require(folder, phase.name)
+    claims = store.read_json(folder / manifest.CLAIMS)
+    first = next((c for c in nb.cells if c.cell_type == "markdown"), None)
+    if first is None or not first.source.startswith("# "):
+        raise BiosaeError("The first Markdown cell of a notebook starts with its H1", where=str(notebook(phase.name)))
+    hero = [c for c in nb.cells if "hero" in c.metadata.get("tags", [])]
+    if len(hero) > 1:
+        raise BiosaeError("A page has one hero figure", where=str(notebook(phase.name)), do="tag one cell only")
+    said = [c for c in nb.cells if _sentences(c) is not None]
+    if len(said) != 1:
+        raise BiosaeError("A page states its takeaways once", where=str(notebook(phase.name)), do="call page.takeaways")
+    head, rest = _opening(first.source)
+    nb.metadata["takeaways"] = _sentences(said[0])
+    moved = {id(cell) for cell in (first, *hero, *said)}
+    nb.cells = [
+        _markdown(head, "head"),
+        *hero,
+        _markdown(takeaways(_sentences(said[0]) or []), "takeaways"),
+        *([_markdown(claims_html(claims), "claims")] if claims else []),
+        *([_markdown(rest, "rest")] if rest else []),
+        *merged([cell for cell in nb.cells if id(cell) not in moved]),
+        _markdown(provenance(about, params, folder, out), "provenance"),
+        _markdown(how(phase), "how"),
+    ]
+    return nb
+
+
+def _markdown(text: str, name: str) -> Any:
     import nbformat
 
-    folder = phase_dir(
-        params.results, params.run, phase, getattr(params, "model", None), getattr(params, "layer", None)
-    )
-    about = manifest.require(folder, phase)
-    first = next((c for c in nb.cells if c.cell_type == "markdown"), None)
-    title, _, rest = first.source.partition("\n") if first is not None else ("", "", "")
-    if not title.startswith("# "):
-        raise BiosaeError("The first Markdown cell of a notebook starts with its H1", where=str(notebook(phase)))
-    first.source = rest.strip() or " "
-    top = [
-        title,
-        takeaways(about["takeaways"]),
-        *([claims_html(claims)] if (claims := read_claims(folder)) else []),
-        provenance(about, params, folder, out),
-    ]
-    nb.cells = [c for c in nb.cells if "takeaways" not in c.metadata.get("tags", [])]
-    at = nb.cells.index(first)
-    nb.cells[at:at] = [nbformat.v4.new_markdown_cell(text, id=f"top{i}") for i, text in enumerate(top)]
-    return nb
+    return nbformat.v4.new_markdown_cell(text, id=name)
+
+
+def _opening(text: str) -> tuple[str, str]:
+    """H1 and question (the first paragraph), and what the first cell says after them."""
+    title, _, body = text.partition("\n")
+    paragraphs = re.split(r"\n\s*\n", body.strip())
+    return f"{title}\n\n{paragraphs[0]}", "\n\n".join(paragraphs[1:])
+
+
+def _sentences(cell: Any) -> list[str] | None:
+    """What a cell said by `Page.takeaways`, if it did."""
+    for output in cell.get("outputs", []):
+        if TAKEAWAYS in output.get("data", {}):
+            return output["data"][TAKEAWAYS]
+    return None
+
+
+def merged(cells: list[Any]) -> list[Any]:
+    """Folded code cells that follow each other without a figure between them, as one; empty cells go."""
+    out: list[Any] = []
+    for cell in cells:
+        code = cell.cell_type == "code"
+        if not cell.source.strip() and not (code and cell.outputs):
+            continue
+        before = out[-1] if out else None
+        folded = code and "hide-input" in cell.metadata.get("tags", [])
+        if folded and before is not None and before.cell_type == "code" and not before.outputs:
+            before.source += "\n\n" + cell.source
+            before.outputs = cell.outputs
+        else:
+            out.append(cell)
+    return out
 
 
 def takeaways(sentences: list[str]) -> str:
@@ -98,8 +149,9 @@ def takeaways(sentences: list[str]) -> str:
 
 def provenance(about: dict[str, Any], params: PageParams, folder: Path, out: Path) -> str:
     """Model, layer, data, SAE, seed, code, date and seconds in one line; parameters, command and downloads inside."""
-    facts = _facts(about, params)
     rows = "\n".join(f"| `{k}` | `{v}` |" for k, v in about["params"].items())
+    steps = "".join(f"\n| {name} | {seconds:.1f} |" for name, seconds in about["steps"].items())
+    spent = f"\n\n| step | seconds |\n|---|---:|{steps}" if steps else ""
     files = [f"{{download}}`executed notebook <{out.name}>`"]
     text = notebook(about["phase"])
     if text.is_file():
@@ -108,7 +160,7 @@ def provenance(about: dict[str, Any], params: PageParams, folder: Path, out: Pat
         files.append(f"{{download}}`{name} <{_relative(folder / name, out)}>`")
         if csv := _csv(folder / name, out):
             files.append(f"{{download}}`{csv.name.removeprefix(out.stem + '.')} <{csv.name}>`")
-    return f""":::{{dropdown}} {" · ".join(facts)}
+    return f""":::{{dropdown}} {" · ".join(_facts(about, params))}
 :class-container: biosae-provenance
 
 Compute this page again, here with its own parameters; add `-p name=value` to change one:
@@ -121,35 +173,45 @@ Downloads: {" · ".join(files)}
 
 | parameter | value |
 |---|---|
-{rows}
+{rows}{spent}
 
-Parameters `{about["params_hash"]}`, content `{about["content"]}`, finished {about["finished"]},
-peak memory {about["max_rss_mb"]:.0f} MiB.
+Parameters `{about["key"]["params"]}`, code `{about["key"]["code"]}`, content `{about["content"]}`, finished
+{about["finished"]}, peak memory {about["max_rss_mb"]:.0f} MiB.
 :::"""
+
+
+def how(phase: Phase) -> str:
+    """The real source of what was computed, folded."""
+    module = sys.modules[phase.compute.__module__]
+    return f"""::::{{dropdown}} How it was computed
+:class-container: biosae-provenance
+
+`{module.__name__}`, as installed; the notebook above only shows what it left.
+
+```python
+{inspect.getsource(module).rstrip()}
+```
+::::"""
 
 
 def _facts(about: dict[str, Any], params: PageParams) -> list[str]:
     facts = []
     if about["model"]:
-        facts.append(
-            about["model"]
-            if about["params"]["variant"] == "trained"
-            else f"{about['model']} ({about['params']['variant']})"
-        )
+        variant = about["params"]["variant"]
+        facts.append(about["model"] if variant == "trained" else f"{about['model']} ({variant})")
     if about["layer"] is not None:
         facts.append(f"layer {about['layer']}")
     data = phase_dir(params.results, params.run, "00_data")
     if manifest.is_complete(data):
-        facts.append(Path(store.read_json(data / manifest.NAME)["params"]["path"]).name)
+        facts.append(Path(manifest.read(data)["params"]["path"]).name)
     if digest := sae_hash(params):
         facts.append(f"SAE {digest[:8]}")
-    seconds = about["seconds"]
     return [
         *facts,
         f"seed {about['params']['seed']}",
         f"code {about['code_version']}",
         about["finished"][:10],
-        f"{seconds:.0f} s",
+        f"{about['seconds']:.0f} s",
     ]
 
 
@@ -161,8 +223,7 @@ def sae_hash(params: PageParams) -> str | None:
     folder = phase_dir(params.results, params.run, "02_sae", model)
     if not manifest.is_complete(folder):
         return None
-    made = store.read_json(folder / manifest.NAME)["outputs"]
-    return made.get(f"layer_{layer:02d}/sae/sae_weights.safetensors", {}).get("sha256")
+    return manifest.read(folder)["outputs"].get(f"layer_{layer:02d}/sae/sae_weights.safetensors", {}).get("sha256")
 
 
 def _csv(table: Path, out: Path) -> Path | None:
@@ -182,9 +243,8 @@ def _relative(path: Path, out: Path) -> str:
 
 def placeholder(phase: str, model: str | None, layer: int | None, reason: str, command: str) -> str:
     """Page, in Markdown, of a phase that left nothing: it says why and how to compute it."""
-    name = " ".join([phase, *([f"of {model}"] if model else []), *([f"layer {layer}"] if layer is not None else [])])
     reason = re.sub(r"\s+", " ", reason).strip()
-    return f"""# {name}: not available
+    return f"""# {title(phase, model, layer)}: not available
 
 :::{{warning}}
 This page was not computed, and nothing on other pages stands for it.

@@ -12,6 +12,7 @@ import argparse
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,23 +20,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
-import yaml
 
-from biosae_utils.book.run_phase import JOBS_LOCK
-from biosae_utils.book.site import html_dir, render
+from biosae_utils.book.own_cells import config_for
+from biosae_utils.book.page_state import states
+from biosae_utils.book.site import html_dir, render, why_not_rendered
 from biosae_utils.errors import BiosaeError
+from biosae_utils.phases.jobs import JOBS_LOCK
+from biosae_utils.phases.places import log_path
 from biosae_utils.runconfig import RunConfig
-from biosae_utils.store import atomic_path
+from biosae_utils.store import sweep_partial
 
 DRIVER_LOCK = JOBS_LOCK.parent / "biosae-driver.lock"
 TELLS = re.compile(r"^FAILED |WARNING: |ERROR: |BiosaeError")
 """Lines of Snakemake and of failed jobs that a user has to see."""
 
 SNAKEMAKE = (
-    "from biosae_utils.book.run_phase import die_with_driver; die_with_driver(); import snakemake.cli as s; s.main()"
+    "from biosae_utils.phases.jobs import die_with_driver; die_with_driver(); import snakemake.cli as s; s.main()"
 )
 """Snakemake as a child that ends with this driver: alone, it would wait for ever on a pipe that nobody reads."""
 
@@ -67,49 +70,51 @@ def build(
     """
     config = RunConfig.load(config_path)
     index = html_dir(config.run) / "index.html"
-    print(f"Run {config.run}: {len(config.pages())} pages of {len(config.models)} models, {cores} cores", flush=True)
     with only_build() as lock:
-        snakemake = _snakemake(config_path, cores, profile, gpus)
-        before = index.stat().st_mtime_ns if index.is_file() else None
-        code = _run(
-            [*snakemake, *(["--keep-going"] if keep_going else [])], lock, Path("logs", config.run, "snakemake.log")
-        )
+        config.claim_results(config_path)
+        todo = sum(result[0] != "done" or page[0] != "done" for result, page in states(config).values())
+        n_pages = len(config.pages())
+        if not todo and why_not_rendered(config)[0] == "done":
+            print(f"Run {config.run}: nothing to be done, all {n_pages} pages and the book are up to date.")
+            print(f"The book is {index}. Open it, or run `make serve`.")
+            return index
+        print(f"Run {config.run}: {todo} of {n_pages} pages to compute, {cores} cores", flush=True)
+        snakemake = _snakemake(cores, profile, gpus)
+        log = Path("logs", config.run, "snakemake.log")
+        code = _run([*snakemake, *(["--keep-going"] if keep_going else [])], config_path, lock, log)
         if code and keep_going:
             return render(config, config_path=config_path, allow_missing=True)
         if code:
-            raise BiosaeError(
-                "The build stopped", where=f"logs/{config.run}",
-                do="see `biosae status` for the page and the reason; `--keep-going` renders the rest",
-            )  # fmt: skip
-    if before is not None and index.stat().st_mtime_ns == before:
-        print("Nothing to be done: every page is up to date.")
+            raise BiosaeError("The build stopped", where=str(log), do=_advice(config, config_path))
     print(f"The book is {index}. Open it, or run `make serve`.")
     return index
 
 
-def _snakemake(config_path: str, cores: int, profile: str, gpus: int | None) -> list[str]:
+def _advice(config: RunConfig, config_path: str) -> str:
+    """Where to look after a build that stopped."""
+    other = "" if config_path == "config/demo.yaml" else f" --config {shlex.quote(config_path)}"
+    if any(log_path(config.run, *node).with_suffix(".error.json").is_file() for node in config.pages()):
+        again = "mend it and give the same command again, which goes on from there"
+        return f"{again}; `biosae status{other}` lists what failed; `--keep-going` renders the rest"
+    if all(page[0] == "done" for _, page in states(config).values()):
+        return f"all pages are computed and rendering failed: the lines above and logs/{config.run}/book.log say where"
+    return "the lines above say why; give the same command again when it is mended"
+
+
+def _snakemake(cores: int, profile: str, gpus: int | None) -> list[str]:
     """Command line of Snakemake."""
-    known = Path("workflow", "profiles", profile or "local")
-    folder = known if known.is_dir() else Path(profile)
-    if not (folder / "config.yaml").is_file():
+    known = Path("workflow", "profiles", profile)
+    folder = known if profile and known.is_dir() else Path(profile)
+    if profile and not (folder / "config.yaml").is_file():
         names = sorted(p.name for p in Path("workflow", "profiles").iterdir())
         raise BiosaeError(
             f"No profile called {profile!r}", do=f"use one of {', '.join(names)}, or a folder with config.yaml"
         )
     slots = _gpus() if gpus is None else gpus
     os.environ["BIOSAE_GPUS"] = str(slots)
-    command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", "workflow/Snakefile", "--profile", str(folder)]
-    command += [
-        "--config",
-        f"run_config={config_path}",
-        "--cores",
-        str(cores),
-        "--quiet",
-        "progress",
-        "rules",
-        "host",
-        "reason",
-    ]
+    command = [sys.executable, "-c", SNAKEMAKE, "--snakefile", "workflow/Snakefile", "--cores", str(cores)]
+    command += ["--quiet", "progress", "rules", "host", "reason"]
+    command += ["--profile", str(folder)] if profile else []
     return [*command, *(["--resources", f"gpu={slots}"] if slots else [])]
 
 
@@ -121,12 +126,13 @@ def _gpus() -> int:
     return len([p for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()])
 
 
-def _run(command: list[str], lock: IO[str], log: Path) -> int:
+def _run(command: list[str], config_path: str, lock: IO[str], log: Path) -> int:
     """Run Snakemake with this process as the driver of its jobs; returns its exit code.
 
     What Snakemake says goes to `log`; of it, the terminal gets what failed and why. Jobs print a line each.
     """
-    environment = {**os.environ, "BIOSAE_DRIVER": f"{os.uname().nodename}:{os.getpid()}"}
+    environment = {**os.environ, "BIOSAE_DRIVER": f"{os.uname().nodename}:{os.getpid()}", "BIOSAE_CONFIG": config_path}
+    environment["PYTHONWARNINGS"] = "ignore"  # a user's setting for their own code would end or litter the jobs
     # jobs are called `python`: it has to be this one
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -159,6 +165,7 @@ def only_build() -> Iterator[IO[str]]:
         _wait_for(handle, "Another build is running in this project")
         with open(JOBS_LOCK, "a+") as jobs:
             _wait_for(jobs, "Jobs of another build are still running in this project")
+        _sweep()
         left = Path(".snakemake", "locks")
         if left.is_dir() and any(left.iterdir()):
             if alive := _foreign():
@@ -171,6 +178,13 @@ def only_build() -> Iterator[IO[str]]:
             )
             shutil.rmtree(left)
         yield handle
+
+
+def _sweep() -> None:
+    """Remove the half-written files that a killed build left beside pages and logs; jobs clear their own folders."""
+    for folder in (Path("book", "executed"), Path("logs"), Path(".cache")):
+        if folder.is_dir():
+            sweep_partial(folder)
 
 
 def _wait_for(handle: IO[str], message: str) -> None:
@@ -199,46 +213,13 @@ def _foreign() -> int | None:
     return None
 
 
-# ---- somebody else's cells ------------------------------------------------------------------------------------------
-
-
-def config_for(data: str, base: str) -> str:
-    """Config of a run on `data`, derived from `base`; written to ``results/<run>/config.yaml``.
-
-    The run is named after the file. Columns that hold cell type, condition and donor are guessed from the file and
-    printed; the config may be edited and passed as ``CONFIG``.
-    """
-    from biosae_utils.cells.columns import guess_columns
-    from biosae_utils.cells.container import checked_path
-    from biosae_utils.cells.data import open_cells
-
-    path = checked_path(data)
-
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "cells"
-    raw: dict[str, Any] = yaml.safe_load(Path(base).read_text())
-    if name == raw["run"]:
-        name += "-data"
-    columns = guess_columns(open_cells(path).obs)  # refuses bad files before anything is started
-    raw |= {"run": name, "title": f"What single-cell foundation models know: {path.name}"}
-    raw["data"] = {**raw["data"], "path": str(path), **columns}
-    target = Path(raw.get("results", "results"), name, "config.yaml")
-    text = f"# Derived from {base} for {path.name}. Edit it and run: make book CONFIG={target}\n"
-    text += yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-    if not target.is_file() or target.read_text() != text:
-        with atomic_path(target) as tmp:
-            tmp.write_text(text)
-    guessed = ", ".join(f"{k} = {v}" for k, v in columns.items())
-    print(f"{path.name}: run {name}, config {target}; columns: {guessed}")
-    return str(target)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m biosae_utils.book.build", description="Run and render a book.")
     parser.add_argument("--config", default="config/demo.yaml")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--data", default="", help="h5ad file to run instead of the config's")
-    parser.add_argument("--profile", default="", help="folder below workflow/profiles: local or slurm")
+    parser.add_argument("--profile", default="", help="folder below workflow/profiles, for instance slurm")
     parser.add_argument("--gpus", type=int, default=None, help="device slots")
     parser.add_argument("--keep-going", action="store_true", help="render what can be computed")
     args = parser.parse_args(argv)

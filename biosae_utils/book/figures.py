@@ -28,6 +28,11 @@ PLOTLY_MIME = "application/vnd.plotly.v1+json"
 TABLE_MIME = "application/vnd.biosae.table+json"
 MAX_ROWS = 5_000
 
+LIGHT = frozenset(
+    "bar box contour heatmap histogram histogram2d histogram2dcontour image pie scatter scatterternary violin".split()
+)
+"""Kinds of traces that Plotly's cartesian bundle, a third of the whole, can draw."""
+
 
 def template() -> Template:
     """The "biosae" template; the book ships it once, in the page's head, instead of with every figure."""
@@ -41,10 +46,10 @@ def template() -> Template:
             "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "margin": {"l": 60, "r": 20, "t": 50, "b": 55},
+            "margin": {"l": 60, "r": 20, "t": 20, "b": 55},
             "xaxis": axis,
             "yaxis": axis,
-            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
+            "legend": {"orientation": "h", "yref": "container", "yanchor": "top", "y": 1, "x": 0},
             "hoverlabel": {"align": "left"},
         }
     )
@@ -58,6 +63,11 @@ def use_template() -> None:
         pio.templates["biosae"] = template()
     pio.templates.default = "biosae"
     pio.renderers.default = "plotly_mimetype"
+
+
+def light(content: dict[str, Any]) -> bool:
+    """Whether the small bundle of Plotly can draw a figure, given as JSON."""
+    return all(trace.get("type", "scatter") in LIGHT for trace in content.get("data", []))
 
 
 def figure_bundle(fig: Figure, *, name: str, alt: str, caption: str) -> dict[str, Any]:
@@ -135,14 +145,30 @@ def table_bundle(df: pd.DataFrame, *, name: str, caption: str, max_rows: int = M
     if df.shape[1] == 0 or len(df) == 0:
         raise BiosaeError("A table is empty", where=f"table {name}", do="say in prose that there is nothing to show")
     head = df.head(max_rows)
-    columns = [{"title": str(c), "numeric": _is_numeric(df[c])} for c in df.columns]
     data = [[_cell(v) for v in row] for row in head.itertuples(index=False, name=None)]
+    columns = [_column(str(c), head.iloc[:, i], [row[i] for row in data]) for i, c in enumerate(df.columns)]
     content = {"name": name, "caption": caption.strip(), "columns": columns, "data": data, "n_rows": len(df)}
     return {TABLE_MIME: content, "text/plain": f"[table] {caption.strip()}\n{head.head(5).to_string(index=False)}"}
 
 
-def _is_numeric(column: pd.Series) -> bool:
-    return column.dtype.kind in "iuf"
+def _column(title: str, values: pd.Series, cells: list[Any]) -> dict[str, Any]:
+    """Title, kind, width in characters, and digits of a column.
+
+    All its numbers have as many decimals, three digits for the largest; where many of them would be zero then, as
+    p-values would, each is written by itself.
+    """
+    about: dict[str, Any] = {"title": title, "numeric": values.dtype.kind in "iuf"}
+    words = [len(str(c)) for c in cells if c is not None]
+    about["width"] = max(len(title), min(40, max(words, default=0)))
+    about["long"] = not about["numeric"] and max(words, default=0) > 40
+    if about["numeric"]:
+        sizes = [abs(c) for c in cells if isinstance(c, int | float) and c]
+        small = sum(c < 1e-3 * max(sizes) for c in sizes) > len(sizes) / 5
+        whole = values.dtype.kind in "iu" or all(float(c).is_integer() for c in sizes)
+        about["significant"] = values.dtype.kind == "f" and small
+        about["decimals"] = 0 if whole or not sizes else min(6, max(0, 3 - math.ceil(math.log10(max(sizes)))))
+        about["width"] = max(len(title), 8)
+    return about
 
 
 def _cell(value: Any) -> Any:
@@ -156,7 +182,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None if math.isnan(value) else ("∞" if value > 0 else "−∞")
-        return float(f"{value:.4g}")
+        return float(f"{value:.4g}") + 0.0  # no minus zero
     return value if isinstance(value, int | bool) else None if str(value) in ("<NA>", "NaT") else str(value)
 
 

@@ -12,11 +12,19 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from myst_nb.core.render import MimeData, MimeRenderPlugin
 
-from biosae_utils.book.claims_table import claims_html, overview_html, summary_html
-from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, template
+from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
+from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, light, template
+from biosae_utils.book.prose import inline, plain
 from biosae_utils.book.switcher import switcher_html
-from biosae_utils.book.toc import TITLES
+from biosae_utils.phases import sources
+from biosae_utils.phases.registry import phases
 from biosae_utils.store import read_json
+
+LIGHT_PLOTLY = "vendor/plotly/plotly-cartesian.min.js"
+"""What draws nearly all figures; a third of the whole Plotly, which is loaded where a figure needs more."""
+WHOLE_PLOTLY = "plotly.min.js"
+WIDE = 96
+"""Characters of a row of a table above which it is given the margin too."""
 
 
 def _json_script(content: Any) -> str:
@@ -30,32 +38,35 @@ def figure_html(content: dict[str, Any]) -> str:
     content = {k: content[k] for k in ("data", "layout", "frames") if content.get(k)}
     layout = content.setdefault("layout", {})
     about = layout.get("meta") or {}
-    alt = html.escape(about.get("alt", ""), quote=True)
+    alt = html.escape(plain(about.get("alt", "")), quote=True)
     said = about.get("caption", "").removeprefix("How to read it:").strip()
-    caption = html.escape(said[:1].upper() + said[1:])
+    caption = inline(said[:1].upper() + said[1:])
     height = int(layout.get("height") or 450)
+    bundle = LIGHT_PLOTLY if light(content) else WHOLE_PLOTLY
     return (
-        f'<figure class="biosae-figure" data-name="{html.escape(str(about.get("name", "")), quote=True)}">'
-        f'<div class="biosae-plotly" role="img" aria-label="{alt}" style="min-height:{height}px">'
+        f'<figure class="biosae-figure" data-name="{html.escape(str(about.get("name", "")), quote=True)}" '
+        f'data-bundle="{bundle}">'
+        f'<div class="biosae-plotly" role="group" aria-label="{alt}" style="min-height:{height}px">'
         f"<noscript>{alt}</noscript></div>{_json_script(content)}"
         f"<figcaption><strong>How to read it.</strong> {caption}</figcaption></figure>"
     )
 
 
 def table_html(content: dict[str, Any]) -> str:
-    """A searchable table: empty, with its data; says so when rows were left out."""
-    caption, shown, total = html.escape(content["caption"]), len(content["data"]), content["n_rows"]
+    """A searchable table: empty, with its data; says so when rows were left out; a wide one takes the free width."""
+    caption, shown, total = inline(content["caption"]), len(content["data"]), content["n_rows"]
     note = (
         f'<p class="biosae-table-note">The first {shown:,} of {total:,} rows; all are in the download.</p>'
         if shown < total
         else ""
     )
     name = html.escape(content["name"], quote=True)
+    wide = " full-width" if sum(c.get("width", 0) + 2 for c in content["columns"]) > WIDE else ""
     return (
-        f'<div class="biosae-table" data-name="{name}">'
+        f'<div class="biosae-table{wide}" data-name="{name}">'
         f'<p class="biosae-table-caption" id="caption-{name}">{caption}</p>'
-        f'<table class="display compact" style="width:100%" aria-labelledby="caption-{name}"></table>'
-        f"{_json_script(content)}{note}</div>"
+        f'<table class="row-border hover compact" style="width:100%" aria-labelledby="caption-{name}"></table>'
+        f"{_json_script({**content, 'caption': plain(content['caption'])})}{note}</div>"
     )
 
 
@@ -104,7 +115,7 @@ class ClaimsDirective(Directive):
         if not claims:
             return [nodes.paragraph(text="No page of this run has stated a claim yet.")]
         if "overview" in self.options:
-            text = overview_html(claims, TITLES)
+            text = overview_html(claims, {name: phase.title for name, phase in phases().items()})
         elif "summary" in self.options:
             text = summary_html(claims)
         else:
@@ -113,20 +124,22 @@ class ClaimsDirective(Directive):
 
 
 def _configure(app: Any, config: Any) -> None:
-    """One Plotly for the whole book, taken from the Python package, and the template of `figures`."""
+    """The whole Plotly, from the Python package, beside the small one in `vendor`; the template of `figures`; icons."""
     config.html_static_path.append(str(files("plotly") / "package_data" / "plotly.min.js"))
     app.add_js_file(None, body=f"window.biosaeTemplate={json.dumps(template().to_plotly_json())}")
     app.add_js_file("biosae.js")
     app.add_css_file("biosae.css")
+    app.add_css_file("icons.css")
 
 
 def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Put the switcher under the H1; drop the scripts of thebe.
+    """Put the switcher under the H1; drop the scripts that the page has no use for.
 
     Thebe runs cells on a server on the internet, which no page here offers; and its constants are declared twice, by
-    itself and by jupyter-book, which is a syntax error on every page.
+    itself and by jupyter-book, which is a syntax error on every page. MathJax takes two megabytes, for formulas only.
     """
-    context["script_files"] = [s for s in context.get("script_files", []) if not _of_thebe(s)]
+    unused = ["thebe"] + ["mathjax"] * ('class="math' not in context.get("body", ""))
+    context["script_files"] = [s for s in context.get("script_files", []) if not _mentions(s, unused)]
     if "body" in context:
         links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
         if links:
@@ -134,16 +147,28 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
             context["body"] = head + end + links + tail
 
 
-def _of_thebe(script: Any) -> bool:
+def _drop_icon_scripts(app: Any, error: Exception | None) -> None:
+    """Empty the theme's 1.5 MB of scripts that draw icons; the dozen that a page shows are in ``icons.css``."""
+    scripts = Path(app.outdir, "_static", "scripts", "fontawesome.js")
+    if error is None and scripts.is_file():
+        scripts.write_text("/* icons are in icons.css */\n")
+
+
+def _mentions(script: Any, words: list[str]) -> bool:
+    """Whether the address or the text of a script holds one of some words."""
     body = getattr(script, "attributes", {}).get("body") or ""
-    return "thebe" in body.lower() or "thebe" in str(getattr(script, "filename", script)).lower()
+    text = f"{body} {getattr(script, 'filename', script)}".lower()
+    return any(word in text for word in words)
 
 
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx's entry point (``extra_extensions`` in _config.yml)."""
     app.add_config_value("biosae_run", "demo", "env")
     app.add_config_value("biosae_results", "results", "env")
+    # pages that were read are kept between builds, with the HTML that this code made of their figures
+    app.add_config_value("biosae_code", sources.code_hash(sources.closure(Path(__file__))), "env")
     app.add_directive("biosae-claims", ClaimsDirective)
     app.connect("config-inited", _configure)
     app.connect("html-page-context", _finish_page, priority=900)
+    app.connect("build-finished", _drop_icon_scripts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from biosae_utils import store
 from biosae_utils.book.assemble import placeholder
-from biosae_utils.book.page import default_command
-from biosae_utils.book.paths import log_path, page_path
-from biosae_utils.book.status import collect_claims
+from biosae_utils.book.page_state import states
+from biosae_utils.book.paths import page_path
 from biosae_utils.book.toc import write_toc
 from biosae_utils.errors import BiosaeError
+from biosae_utils.phases import manifest, sources
+from biosae_utils.phases.places import Node, default_command, log_path, phase_dir
 from biosae_utils.runconfig import RunConfig
 
 DEMO = "demo"
-RENDERING = ("render", "switcher", "claims_table", "toc", "site")
+HERE = Path(__file__).parent
+STATE = ".book.json"
+"""Beside the HTML: what the book was rendered from, and what was written."""
 
 
 def html_dir(run: str) -> Path:
@@ -33,16 +40,73 @@ def toc_path(config: RunConfig) -> Path:
     return Path("_toc.yml") if config.run == DEMO else Path(config.results, config.run, "_toc.yml")
 
 
-def prose(root: Path | str = ".") -> list[Path]:
+def prose() -> list[Path]:
     """Files that are no result and whose edit changes the rendered book."""
-    root = Path(root)
-    own = [
-        p
-        for p in sorted((root / "book").rglob("*"))
-        if p.is_file() and "executed" not in p.relative_to(root / "book").parts
-    ]
-    here = Path(__file__).parent
-    return [*own, root / "_config.yml", *[here / f"{name}.py" for name in RENDERING]]
+    files = (p for p in sorted(Path("book").rglob("*")) if p.is_file() and not p.name.startswith("."))
+    return [*(p for p in files if "executed" not in p.parts), Path("_config.yml")]
+
+
+@cache
+def _code() -> str:
+    return sources.code_hash(sources.closure(HERE / "render.py", HERE / "site.py"))
+
+
+def book_key(config: RunConfig) -> dict[str, Any]:
+    """Everything that decides the rendered book, as hashes."""
+    pages = {}
+    for page in config.pages():
+        path = page_path(config.run, *page)
+        pages[path.as_posix()] = store.hash_of(path) if path.is_file() else "not available"
+    return {
+        "pages": pages,
+        "prose": {path.as_posix(): store.hash_of(path) for path in prose()},
+        "code": _code(),
+        "title": config.title,
+    }
+
+
+def html_problems(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Files of the rendered book that are not what was rendered, as (name, what is wrong)."""
+    out = html_dir(config.run)
+    record = out.parent / f"{out.name}{STATE}"
+    if not record.is_file():
+        yield "index.html", "was not rendered to its end"
+        return
+    for name, digest in store.read_json(record)["files"].items():
+        path = out / name
+        if not path.is_file():
+            yield name, "is gone"
+        elif store.hash_of(path) != digest:
+            yield name, "was changed after it was rendered"
+
+
+def why_not_rendered(config: RunConfig) -> tuple[str, str]:
+    """State of the rendered book and the reason in one line."""
+    out = html_dir(config.run)
+    record = out.parent / f"{out.name}{STATE}"
+    if not record.is_file():
+        return "not_run", ""
+    for name, what in html_problems(config):
+        return "missing", f"{out / name} {what}"
+    had, now = store.read_json(record)["key"], book_key(config)
+    for name in now:
+        if isinstance(now[name], dict):
+            which = sorted(k for k in {*had[name], *now[name]} if had[name].get(k) != now[name].get(k))
+            if which:
+                return "stale", f"{', '.join(which[:3])}{' ...' if len(which) > 3 else ''} changed since"
+        elif had[name] != now[name]:
+            return "stale", f"its {name} changed since"
+    return "done", ""
+
+
+def collect_claims(config: RunConfig) -> list[dict[str, Any]]:
+    """Claims of the complete pages of a run, in reading order; written to ``results/<run>/claims.json``."""
+    folders = [phase_dir(config.results, config.run, *page) for page in config.pages()]
+    claims = manifest.claims_of(folders)
+    target = Path(config.results, config.run, "claims.json")
+    if not target.is_file() or store.read_json(target) != claims:
+        store.write_json(target, claims)
+    return claims
 
 
 def render(config: RunConfig, *, config_path: str = "", allow_missing: bool = False) -> Path:
@@ -54,7 +118,7 @@ def render(config: RunConfig, *, config_path: str = "", allow_missing: bool = Fa
     config_path : str, optional
         Where the config lies; used to word commands.
     allow_missing : bool
-        Render a page that says so for each page that was not computed, instead of refusing.
+        Render a page that says so for each page that is not current, instead of refusing.
 
     Returns
     -------
@@ -64,40 +128,44 @@ def render(config: RunConfig, *, config_path: str = "", allow_missing: bool = Fa
     _placeholders(config, config_path, allow_missing)
     toc = toc_path(config)
     write_toc(config, toc)
-    claims = collect_claims(config.run, results=config.results, pages=config.pages())
+    claims = collect_claims(config)
     out = html_dir(config.run)
+    record = out.parent / f"{out.name}{STATE}"
+    record.unlink(missing_ok=True)
+    key = book_key(config)
     failed = _sphinx(config, out, toc)
     if failed:
         raise BiosaeError("The book was rendered with warnings, which count as errors", do="see the lines above")
+    files = {p.relative_to(out).as_posix(): store.hash_of(p) for p in sorted(out.rglob("*")) if p.is_file()}
+    store.write_json(record, {"key": key, "files": files})
+    store.hash_of.save()
     print(f"Rendered {len(config.pages())} pages with {len(claims)} claims into {out / 'index.html'}")
     return out / "index.html"
 
 
 def _placeholders(config: RunConfig, config_path: str, allow: bool) -> None:
-    """Write a page that says "not available" beside each missing page; remove those no longer needed."""
-    missing = []
-    for page in config.pages():
-        executed = page_path(config.run, *page)
-        stand_in = executed.with_suffix(".md")
-        if executed.is_file():
+    """Write a page that says "not available" in place of each page that is not current; others lose theirs."""
+    missing: dict[Node, str] = {}
+    for page, (result, shown) in states(config).items():
+        stand_in = page_path(config.run, *page).with_suffix(".md")
+        state, reason = result if result[0] != "done" else shown
+        if state == "done":
             stand_in.unlink(missing_ok=True)
-            continue
-        missing.append("/".join(str(part) for part in page if part is not None))
-        if not allow:
-            continue
-        error = log_path(config.run, *page).with_suffix(".error.json")
-        reason = (
-            store.read_json(error)["message"]
-            if error.is_file()
-            else "It was not run, because a page that it needs failed."
-        )
-        command = default_command(*page) + (
-            f" --config {config_path}" if config_path not in ("", "config/demo.yaml") else ""
-        )
-        with store.atomic_path(stand_in) as tmp:
-            tmp.write_text(placeholder(*page, reason=reason, command=command))
+        else:
+            missing[page] = reason or "It was not run, because a page that it needs failed."
     if missing and not allow:
-        raise BiosaeError(f"{len(missing)} pages are not computed, the first is {missing[0]}", do="run `make book`")
+        names = ", ".join("/".join(str(part) for part in page if part is not None) for page in list(missing)[:3])
+        raise BiosaeError(
+            f"{len(missing)} pages are not current: {names} ...", do="run `make book`, which computes them"
+        )
+    suffix = "" if config_path in ("", "config/demo.yaml") else f" --config {shlex.quote(config_path)}"
+    for page, reason in missing.items():
+        error = log_path(config.run, *page).with_suffix(".error.json")
+        said = store.read_json(error)["message"] if error.is_file() else reason
+        executed = page_path(config.run, *page)
+        executed.unlink(missing_ok=True)
+        with store.atomic_path(executed.with_suffix(".md")) as tmp:
+            tmp.write_text(placeholder(*page, reason=said, command=default_command(*page) + suffix))
 
 
 def _sphinx(config: RunConfig, out: Path, toc: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Whether what a run claims is what its pages computed: claims, tables and hashes against each other."""
+"""Whether what a run shows is what its pages computed: data, tables, claims, pages and HTML against their hashes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
-from biosae_utils.book import manifest
-from biosae_utils.book.paths import phase_dir
+from biosae_utils.book.page_state import state_path
+from biosae_utils.book.paths import page_path
+from biosae_utils.book.site import html_dir, html_problems
 from biosae_utils.claims import Claim
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import checked
+from biosae_utils.phases import manifest
+from biosae_utils.phases.places import Node, phase_dir, title
 from biosae_utils.runconfig import RunConfig
 
 
@@ -37,43 +40,65 @@ class Verdict:
 def verify(config: RunConfig) -> Verdict:
     """Read a finished run again and compare.
 
-    Every file of every complete page has the hash in its manifest; every claim is well-formed and used once; the run's
-    claims.json, from which book and scorecard quote, holds exactly the claims of the pages.
+    Every file of data that a page was computed from, every file that it left, every executed page and every file of
+    the rendered book has the hash that was noted; every claim is well-formed and used once; the run's claims.json,
+    from which the book quotes, holds exactly the claims of the pages. Hashes are computed anew. A problem does not
+    end it.
     """
-    base, problems, n_files = Path(config.results) / config.run, [], 0
-    pages = [(page, phase_dir(config.results, config.run, *page)) for page in config.pages()]
-    complete = [(page, folder) for page, folder in pages if manifest.is_complete(folder)]
-    if not complete:
-        raise BiosaeError("No page of this run is complete", where=str(base), do="run `biosae book` first")
+    store.hash_of.forget()
+    base, problems, n_files, n_complete = Path(config.results) / config.run, [], 0, 0
     claims: list[dict[str, Any]] = []
-    for page, folder in complete:
-        about = store.read_json(folder / manifest.NAME)
-        n_files += len(about["outputs"])
-        problems += _changed(folder, about)
-        found = store.read_json(folder / "claims.json") if (folder / "claims.json").is_file() else []
+    for page in config.pages():
+        folder = phase_dir(config.results, config.run, *page)
+        if not manifest.is_complete(folder):
+            problems.append(f"{title(*page)} was not computed: there is no {folder / manifest.NAME}")
+            continue
+        try:
+            about = manifest.read(folder)
+            n_complete += 1
+            n_files += len(about["outputs"])
+            problems += _changed(config, page, folder, about)
+            found = store.read_json(folder / manifest.CLAIMS)
+        except (BiosaeError, KeyError, TypeError, OSError) as e:
+            problems.append(f"{title(*page)} cannot be read: {e}")
+            continue
+        if not isinstance(found, list):
+            problems.append(f"{folder / manifest.CLAIMS} is no list of claims")
+            continue
         problems += [text for claim in found for text in _malformed(claim, page, folder)]
-        claims += found
-    collected = store.read_json(base / "claims.json")
-    problems += _repeated(claims) + _different(claims, collected, base / "claims.json")
-    return Verdict(len(complete), n_files, len(claims), problems)
+        claims += [claim for claim in found if isinstance(claim, dict)]
+    if not n_complete:
+        raise BiosaeError("No page of this run is complete", where=str(base), do="run `biosae book` first")
+    problems += _repeated(claims) + _collected(claims, base / "claims.json")
+    problems += [f"{html_dir(config.run) / name} {what}" for name, what in html_problems(config)]
+    return Verdict(n_complete, n_files, len(claims), problems)
 
 
-def _changed(folder: Path, about: dict[str, Any]) -> list[str]:
-    """Files that are not what the page wrote."""
-    gone = manifest.missing_outputs(folder, about)
-    texts = [f"{folder / name} is gone or has another size than when it was computed" for name in gone]
-    for name, file in about["outputs"].items():
-        if name not in gone and file["sha256"] and store.sha256(folder / name) != file["sha256"]:
-            texts.append(f"{folder / name} was changed after it was computed")
+def _changed(config: RunConfig, page: Node, folder: Path, about: dict[str, Any]) -> list[str]:
+    """Files that are not what they were: the data that went in, what the page left, the executed page."""
+    texts = [f"{folder / name} {what}" for name, what in manifest.changed(folder, about)]
+    for name, digest in about["key"]["data"].items():
+        path = Path(name)
+        if not path.is_file() or store.hash_of(path) != digest:
+            texts.append(
+                f"{name}, from which {title(*page)} was computed, {'was changed' if path.is_file() else 'is gone'}"
+            )
+    executed = page_path(config.run, *page)
+    if not state_path(executed).is_file():
+        return [*texts, f"{executed} was not executed to its end"]
+    for name, digest in store.read_json(state_path(executed))["files"].items():
+        path = executed.with_name(name)
+        if not path.is_file() or store.hash_of(path) != digest:
+            texts.append(f"{path} {'was changed after it was executed' if path.is_file() else 'is gone'}")
     return texts
 
 
-def _malformed(claim: Any, page: tuple[str, str | None, int | None], folder: Path) -> list[str]:
+def _malformed(claim: Any, page: Node, folder: Path) -> list[str]:
     """What is wrong with one claim of a page."""
     if not isinstance(claim, dict):
         return [f"{folder / 'claims.json'} holds something that is no claim"]
     try:
-        checked(Claim, {**claim, "interval": _pair(claim.get("interval"))}, where=str(folder / "claims.json"))
+        checked(Claim, claim, where=str(folder / manifest.CLAIMS))
     except BiosaeError as e:
         return [str(e)]
     phase, model, layer = page
@@ -83,12 +108,8 @@ def _malformed(claim: Any, page: tuple[str, str | None, int | None], folder: Pat
     return []
 
 
-def _pair(interval: Any) -> Any:
-    return tuple(interval) if isinstance(interval, list) else interval
-
-
 def _key(claim: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(claim.get(name) for name in ("phase", "model", "layer", "id"))
+    return tuple(claim.get(name) for name in ("phase", "model", "layer", "id", "group"))
 
 
 def _repeated(claims: list[dict[str, Any]]) -> list[str]:
@@ -96,9 +117,13 @@ def _repeated(claims: list[dict[str, Any]]) -> list[str]:
     return [f"claim {_name(key)} is there {n} times" for key, n in counts.items() if n > 1]
 
 
-def _different(pages: list[dict[str, Any]], collected: Any, path: Path) -> list[str]:
+def _collected(pages: list[dict[str, Any]], path: Path) -> list[str]:
     """Where the run's claims.json and the pages' own disagree."""
-    if not isinstance(collected, list):
+    try:
+        collected = store.read_json(path)
+    except BiosaeError as e:
+        return [str(e)]
+    if not isinstance(collected, list) or not all(isinstance(claim, dict) for claim in collected):
         return [f"{path} is no list of claims"]
     mine, theirs = ({_key(c): c for c in claims} for claims in (pages, collected))
     texts = [f"claim {_name(key)} is not in {path}: render the book again" for key in mine if key not in theirs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ from biosae_utils.errors import BiosaeError
 
 if TYPE_CHECKING:
     from biosae_utils.cells.data import CellFile
-    from biosae_utils.params import DataParams
 
 
 def quotas(sizes: np.ndarray, n: int) -> np.ndarray:
@@ -72,7 +71,18 @@ MIN_CELLS = 20
 # ---- the cohort --------------------------------------------------------------------------------------------------
 
 
-def make_cohort(cells: CellFile, params: DataParams) -> pd.DataFrame:
+class CohortParams(Protocol):
+    """Parameters that decide a cohort, as 00_data has them."""
+
+    cell_type: str | None
+    condition: str | None
+    donor: str | None
+    n_cells: int | None
+    holdout: float
+    seed: int
+
+
+def make_cohort(cells: CellFile, params: CohortParams) -> pd.DataFrame:
     """Draw the cells of a run, balanced over cell type x condition, and split off the held-out ones.
 
     Held-out cells are whole donors where a donor column is named, and every condition has donors on both sides, if it
@@ -83,7 +93,7 @@ def make_cohort(cells: CellFile, params: DataParams) -> pd.DataFrame:
     Parameters
     ----------
     cells : CellFile
-    params : DataParams
+    params : CohortParams
         Reads cell_type, condition, donor, n_cells, holdout, seed.
 
     Returns

@@ -10,7 +10,6 @@ import typer
 from rich.table import Table
 
 from biosae_utils.cli.app import DEMO, Config, app, err, out, parameters
-from biosae_utils.errors import BiosaeError
 
 
 @app.command(
@@ -33,30 +32,38 @@ def run(
 ) -> None:
     """Compute one page again, with other parameters if you like.
 
-    What the page reads must be there already (`biosae status` shows it); what reads the page becomes stale.
+    What the page reads must be there already (`biosae status` shows it); what reads the page becomes stale. Parameters
+    given here hold until the next `make book`, which goes by the config.
     """
-    from biosae_utils.book.paths import page_path, phase_dir
-    from biosae_utils.book.run_phase import live_and_die_with_driver, run_phase
+    from biosae_utils.book.run_page import command, run_page
+    from biosae_utils.phases import manifest
+    from biosae_utils.phases.jobs import living
+    from biosae_utils.phases.places import title
+    from biosae_utils.phases.registry import find
+    from biosae_utils.phases.run import compute
     from biosae_utils.runconfig import RunConfig
-    from biosae_utils.store import read_json
 
     settings = RunConfig.load(config)
-    node = page_of(settings, phase, model, layer)
+    node = settings.page(phase, model, layer)
     params = settings.phase_params(*node, **parameters(set_ or []))
-    target = page_path(settings.run, *node)
+    settings.claim_results(config)
+    declared = find(phase)
     out.print(f"Computing {title(*node)}")
-    lock = live_and_die_with_driver()
-    try:
-        run_phase(phase, params.model_dump(mode="json"), target, config=str(config))
-    finally:
-        lock.close()
-    left = phase_dir(params.results, settings.run, *node)
-    manifest = read_json(left / "manifest.json")
-    for sentence in manifest["takeaways"]:
+    with living():
+        left = compute(declared, params, command=command(declared, params, str(config)))
+        target = run_page(declared, params, config=str(config))
+    about = manifest.read(left)
+    for sentence in json.loads(target.read_text())["metadata"]["takeaways"]:
         out.print(f"- {sentence}", markup=False)
-    out.print(f"{manifest['seconds']:.0f} s; tables in {left}, page in {target}", markup=False)
+    out.print(f"{about['seconds']:.0f} s; tables in {left}, page in {target}", markup=False)
     if set_:
-        out.print("`make book` renders it and computes what reads it; the same command without -p takes it back.")
+        out.print(
+            f"Not kept: the next `make book` computes this page again as {config} says. To keep a value, write it "
+            f"there under `{declared.short}:`.",
+            markup=False,
+        )
+    else:
+        out.print("`make book` renders it, and computes what reads it.")
 
 
 @app.command(
@@ -107,6 +114,8 @@ def status(
         typer.echo(json.dumps(report, indent=1))
         return
     out.print(matrix(report), soft_wrap=False)
+    from biosae_utils.phases.places import title
+
     for row in report["phases"]:
         if row["reason"]:
             name = title(row["phase"], row["model"], row["layer"])
@@ -137,7 +146,7 @@ def matrix(report: dict[str, Any]) -> Table:
 `biosae verify --config config/demo.yaml`"""
 )
 def verify(config: Config = DEMO) -> None:
-    """Read a finished run again: files against their hashes, claims against the pages that made them.
+    """Read a finished run again: data, tables, claims, pages and HTML against what was noted when they were made.
 
     Ends with 1 when anything differs.
     """
@@ -151,22 +160,3 @@ def verify(config: Config = DEMO) -> None:
     out.print(f"{found.n_pages} pages, {found.n_files} files, {found.n_claims} claims: {agree}")
     if found.problems:
         raise typer.Exit(1)
-
-
-def page_of(settings: Any, phase: str, model: str | None, layer: int | None) -> tuple[str, str | None, int | None]:
-    """The page that is meant; a model or layer that the phase needs or cannot have is told in one sentence."""
-    from biosae_utils.book.dag import by_name
-    from biosae_utils.params import PHASES, scope
-
-    if phase not in PHASES:
-        raise BiosaeError(f"No phase is called {phase!r}", do=f"use one of {', '.join(PHASES)}")
-    kind, node = scope(phase), by_name(settings, phase, model, layer)
-    if (kind == "run" and model is not None) or (kind != "layer" and layer is not None):
-        extra = "--layer" if layer is not None else "--model"
-        raise BiosaeError(f"{phase} has one page per {kind}", where=extra, do=f"leave {extra} out")
-    return node
-
-
-def title(phase: str, model: str | None, layer: int | None) -> str:
-    """A page in words."""
-    return phase + (f" of {model}" if model else "") + (f", layer {layer}" if layer is not None else "")

@@ -137,15 +137,15 @@ def export(
     public: Annotated[bool, typer.Option("--public", help="Make a new hub repository public.")] = False,
 ) -> None:
     """Hand the SAEs of a run to others, as `layer_03/{cfg.json,sae_weights.safetensors}` (SAELens layout)."""
-    from biosae_utils.book.manifest import require
-    from biosae_utils.book.paths import phase_dir
+    from biosae_utils.phases.manifest import require
+    from biosae_utils.phases.places import phase_dir
     from biosae_utils.runconfig import RunConfig
     from biosae_utils.sae.formats import load_sae, save_sae, upload_saes
 
     if (target is None) == (hub is None):
         raise BiosaeError("Say where to: a folder or the hub", do="add either -o FOLDER or --hub owner/name")
     settings = RunConfig.load(config)
-    settings.phase_params("02_sae", model)  # an unknown model is refused with the names there are
+    settings.page("02_sae", model)  # an unknown model is refused with the names there are
     base = phase_dir(settings.results, settings.run, "02_sae", model)
     require(base, "02_sae")
     folders = {path.parent.name: path for path in sorted(base.glob("layer_*/sae"))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +12,14 @@ from rich.table import Table
 
 from biosae_utils.cli.app import DEMO, Config, app, out, parameters
 from biosae_utils.errors import BiosaeError
+from biosae_utils.sae_options import SaeOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from biosae_utils.sae.training.sweep import Choice
 
-SAME = ("expansion", "k", "kind", "batch_size", "seed")
+SAME = (*(f.name for f in fields(SaeOptions) if f.name not in ("lr", "steps")), "seed")
 """Parameters of 02_sae that all trainings of a sweep share and that -p may set."""
 
 
@@ -76,10 +78,11 @@ def sweep(
         f"{len(heldout):,} of held-out cells; k = {base.k}, {base.expansion * d_in:,} latents, {base.kind}.",
         markup=False,
     )
-    table = search.sweep(sample, heldout, configs, device=on)
+    found = search.trials(sample, heldout, configs, device=on)
+    table = search.as_table(found)
     choice = search.choose(table, d_in)
     table["verdict"] = search.remarks(table, d_in)
-    out.print(trials(table), soft_wrap=False)
+    out.print(shown(table, [trial.seconds for trial in found]), soft_wrap=False)
     for sentence in advice(choice, d_in, changed, config):
         out.print(sentence, markup=False)
     if target is not None:
@@ -100,7 +103,7 @@ def shared(settings: Any, model: str, changed: dict[str, Any], rates: list[float
         raise BiosaeError(f"{name} makes no difference to a sweep", where="-p", do=f"set one of {', '.join(SAME)}")
     for tried in [{"lr": rate} for rate in rates] + [{"steps": length} for length in steps]:
         settings.phase_params("02_sae", model, **changed, **tried)
-    return TrainConfig(steps=params.steps, **{name: getattr(params, name) for name in SAME})
+    return TrainConfig.of(params, lr=None, seed=params.seed)
 
 
 def write(target: Path, table: pd.DataFrame) -> None:
@@ -117,11 +120,10 @@ def write(target: Path, table: pd.DataFrame) -> None:
 
 def extraction(settings: Any, model: str, layer: int, config: Path) -> tuple[Path, str]:
     """Finished folder of 01_extract for a layer of a model, and the command that makes it anew."""
-    from biosae_utils.book.dag import by_name
-    from biosae_utils.book.manifest import is_complete
-    from biosae_utils.book.paths import phase_dir
+    from biosae_utils.phases.manifest import is_complete
+    from biosae_utils.phases.places import phase_dir
 
-    by_name(settings, "01_extract", model)
+    settings.page("01_extract", model)
     layers = settings.models[model].layers
     if layer not in layers:
         do = f"use --layer with one of {', '.join(map(str, layers))}"
@@ -133,20 +135,20 @@ def extraction(settings: Any, model: str, layer: int, config: Path) -> tuple[Pat
     return folder, remedy
 
 
-def trials(table: pd.DataFrame) -> Table:
-    """One line for each training, the best first."""
+def shown(table: pd.DataFrame, seconds: list[float]) -> Table:
+    """One line for each training, the best first, with the seconds that it took (which no file holds)."""
     from biosae_utils.sae.training.sweep import excess
 
-    shown = Table(box=None, pad_edge=False)
+    lines = Table(box=None, pad_edge=False)
     for name in ("lr", "steps", "held-out FVU", "above best", "dead share", "seconds"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("verdict")
+        lines.add_column(name, justify="right", no_wrap=True)
+    lines.add_column("verdict")
     best = table["fvu"].min()
-    for row in table.itertuples():
-        cells = [f"{row.fvu:.4f}", f"{excess(row.fvu, best):.1%}", f"{row.dead:.1%}", f"{row.seconds:.1f}"]
+    for row, took in zip(table.itertuples(), seconds, strict=True):
+        cells = [f"{row.fvu:.4f}", f"{excess(row.fvu, best):.1%}", f"{row.dead:.1%}", f"{took:.1f}"]
         cells = cells if not math.isnan(row.fvu) else [""] * 4
-        shown.add_row(f"{row.lr:.3g}", f"{row.steps:,}", *cells, row.verdict, style="bold" if row.fvu == best else None)
-    return shown
+        lines.add_row(f"{row.lr:.3g}", f"{row.steps:,}", *cells, row.verdict, style="bold" if row.fvu == best else None)
+    return lines
 
 
 def advice(choice: Choice, d_in: int, changed: dict[str, Any], config: Path) -> list[str]:

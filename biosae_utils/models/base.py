@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from biosae_utils.cells.genes import Genes
+from biosae_utils.store import atomic_path
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,26 @@ class Tokens:
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
+    def take(self, cells: np.ndarray) -> Tokens:
+        """Some of the cells, numbered anew from 0 in the order given."""
+        starts, lengths = self.offsets[:-1][cells], self.lengths[cells]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        where = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Tokens(self.ids[where], None if self.values is None else self.values[where], offsets)
+
+    def save(self, folder: Path | str) -> None:
+        """Write ids.npy, offsets.npy and, where there are any, values.npy, each whole or not at all."""
+        for name in ("ids", "values", "offsets"):
+            if (array := getattr(self, name)) is not None:
+                with atomic_path(Path(folder) / f"{name}.npy") as tmp:
+                    np.save(tmp, array)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Tokens:
+        """Read what `save` wrote."""
+        files = {name: Path(folder) / f"{name}.npy" for name in ("ids", "values", "offsets")}
+        return cls(**{name: np.load(file) if file.is_file() else None for name, file in files.items()})
+
 
 @dataclass
 class Batch:
@@ -132,16 +154,22 @@ class FoundationModel(Protocol):
     def collate(self, tokens: Tokens, rows: Sequence[int] | np.ndarray) -> Batch:
         """Pad the given cells into one batch on the model's device."""
 
-    def hidden(self, batch: Batch, layers: Sequence[int] | None = None) -> dict[int, Tensor]:
+    def hidden(
+        self, batch: Batch, layers: Sequence[int] | None = None, *, at: Tensor | None = None
+    ) -> dict[int, Tensor]:
         """Residual stream after block l, shape (B, T, d_model), for each asked layer (all when None).
 
         No block after the last asked layer is run. Weights are frozen, so autograd records nothing here.
+
+        The positions `at`, int64 (n, 2) as (row, column) in row-major order, are those of the last asked layer that the
+        caller will look at. What is returned elsewhere of that layer may be anything: it need not be computed.
         """
 
-    def resume(self, hidden: Tensor, layer: int, batch: Batch) -> Tensor:
+    def resume(self, hidden: Tensor, layer: int, batch: Batch, *, at: Tensor | None = None) -> Tensor:
         """Run blocks ``layer + 1 ..`` from a state of shape (B, T, d_model); returns the final state.
 
-        Gradients flow to `hidden` when it requires them and the caller is in ``torch.enable_grad()``.
+        `at` as in `hidden`: the positions of the final state that the caller will look at. Gradients flow to `hidden`
+        when it requires them and the caller is in ``torch.enable_grad()``.
         """
 
     def mask(self, batch: Batch, rate: float = 0.15, *, seed: int = 0) -> tuple[Batch, Tensor]:

@@ -60,6 +60,13 @@ class BlockModel:
         """One block; `attend` is bool (B, 1, 1, T), True at real tokens, or None when all are."""
         raise NotImplementedError
 
+    def block_at(self, layer: int, state: Tensor, attend: Tensor | None, columns: Tensor) -> Tensor:
+        """The block's output at some columns of each row, int64 (B, R), shape (B, R, d_model).
+
+        A family that computes no more than these saves most of a model's last block, where few states are looked at.
+        """
+        return at_columns(self.block(layer, state, attend), columns)
+
     def hide(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
         """Ids and values of the batch with the `chosen` positions hidden, bool (B, T)."""
         raise NotImplementedError
@@ -105,23 +112,44 @@ class BlockModel:
             padded=not mask.all(),
         )
 
-    def hidden(self, batch: Batch, layers: Sequence[int] | None = None) -> dict[int, Tensor]:
-        """Residual stream after each asked block, shape (B, T, d_model); stops after the last one asked."""
+    def hidden(
+        self, batch: Batch, layers: Sequence[int] | None = None, *, at: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Residual stream after each asked block, shape (B, T, d_model); stops after the last one asked.
+
+        Of the last one only the positions `at` are sure to be there (see `FoundationModel.hidden`).
+        """
         wanted = self._checked(range(self.info.n_layers) if layers is None else layers)
-        attend, state, kept = self._attend(batch), self.embed(batch), {}
-        for layer in range(max(wanted, default=-1) + 1):
-            state = self.block(layer, state, attend)
+        attend, state, kept, last = self._attend(batch), self.embed(batch), {}, max(wanted, default=-1)
+        for layer in range(last + 1):
+            state = self._run(layer, state, attend, at if layer == last else None)
             if layer in wanted:
                 kept[layer] = state
         return kept
 
-    def resume(self, hidden: Tensor, layer: int, batch: Batch) -> Tensor:
-        """Final state, shape (B, T, d_model), from a state after block `layer`."""
+    def resume(self, hidden: Tensor, layer: int, batch: Batch, *, at: Tensor | None = None) -> Tensor:
+        """Final state, shape (B, T, d_model), from a state after block `layer`; at the positions `at`, if given."""
         self._checked([layer])
         attend, state = self._attend(batch), hidden.to(self.dtype)
         for later in range(layer + 1, self.info.n_layers):
-            state = self.block(later, state, attend)
+            state = self._run(later, state, attend, at if later == self.info.n_layers - 1 else None)
         return state
+
+    def _run(self, layer: int, state: Tensor, attend: Tensor | None, at: Tensor | None) -> Tensor:
+        """One block; where `at` is given and few, at these positions alone, and zero elsewhere.
+
+        On a CPU, where the products take the time. A GPU would have to wait for the number of positions in a row.
+        """
+        rows, width = state.shape[:2]
+        if at is None or state.device.type != "cpu" or not 0 < 2 * len(at) < rows * width:
+            return self.block(layer, state, attend)
+        row, column = at.unbind(1)
+        count = torch.bincount(row, minlength=rows)
+        slot = torch.arange(len(at)) - (count.cumsum(0) - count)[row]
+        columns = torch.zeros(rows, int(count.max()), dtype=torch.int64)
+        columns[row, slot] = column
+        found = self.block_at(layer, state, attend, columns)
+        return found.new_zeros(state.shape).index_put((row, column), found[row, slot])
 
     def mask(self, batch: Batch, rate: float = 0.15, *, seed: int = 0) -> tuple[Batch, Tensor]:
         """Hide a share of the gene tokens.
@@ -156,3 +184,8 @@ class BlockModel:
             if self.device.type == "cuda"
             else tensor.to(self.device)
         )
+
+
+def at_columns(state: Tensor, columns: Tensor) -> Tensor:
+    """States at some columns of each row, int64 (B, R), of (B, T, d_model): shape (B, R, d_model)."""
+    return state.gather(1, columns.unsqueeze(-1).expand(-1, -1, state.shape[-1]))

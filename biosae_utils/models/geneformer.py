@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, Genes, ModelInfo, Tokens
-from biosae_utils.models.blocks import BlockModel
+from biosae_utils.models.blocks import BlockModel, at_columns
 from biosae_utils.models.dictionaries import read_dictionary
 from biosae_utils.models.encoding import collapse, frame, rows_of, sort_within_rows
 from biosae_utils.models.loading import check_weights, freeze, read_settings, read_weights, seeded_init, some
@@ -229,6 +229,16 @@ class Geneformer(BlockModel):
         """``bert.encoder.layer[layer]``."""
         out = self.net.bert.encoder.layer[layer](state, attend)
         return out if isinstance(out, Tensor) else out[0]  # a tuple in older transformers
+
+    def block_at(self, layer: int, state: Tensor, attend: Tensor | None, columns: Tensor) -> Tensor:
+        """The block with the queries of some columns, int64 (B, R), alone."""
+        block, some = self.net.bert.encoder.layer[layer], at_columns(state, columns)
+        own, heads = block.attention.self, (self.net.config.num_attention_heads, -1)
+        qkv = own.query(some), own.key(state), own.value(state)
+        q, k, v = (part.unflatten(-1, heads).transpose(1, 2) for part in qkv)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attend).transpose(1, 2).flatten(2)
+        some = block.attention.output(mixed, some)
+        return block.output(block.intermediate(some), some)
 
     def hide(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
         """Chosen genes become ``<mask>``."""

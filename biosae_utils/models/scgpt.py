@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from biosae_utils.cells.human import human_genes
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, Genes, ModelInfo, Tokens
-from biosae_utils.models.blocks import BlockModel
+from biosae_utils.models.blocks import BlockModel, at_columns
 from biosae_utils.models.encoding import cell_rng, collapse, frame, ranks_to_bins
 from biosae_utils.models.loading import check_weights, freeze, read_settings, read_weights, seeded_init, some
 from biosae_utils.models.scgpt_net import ScGPTNet
@@ -179,6 +179,10 @@ class ScGPT(BlockModel):
     def block(self, layer: int, state: Tensor, attend: Tensor | None) -> Tensor:
         """``transformer_encoder.layers[layer]``."""
         return self.net.transformer_encoder.layers[layer](state, attend)
+
+    def block_at(self, layer: int, state: Tensor, attend: Tensor | None, columns: Tensor) -> Tensor:
+        """The block with the queries of some columns, int64 (B, R), alone."""
+        return self.net.transformer_encoder.layers[layer](at_columns(state, columns), attend, state)
 
     def hide(self, batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
         """Chosen genes keep their name and lose their value."""

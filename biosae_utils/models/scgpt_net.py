@@ -22,12 +22,22 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+    def forward(self, x: Tensor, attend: Tensor | None, among: Tensor | None = None) -> Tensor:
+        """States (B, R, d_model) that attend to one another, or to those of `among` (B, T, d_model)."""
+        if among is None:
+            q, k, v = self._project(x, slice(None))
+        else:
+            d = x.shape[-1]
+            (q,), (k, v) = self._project(x, slice(d)), self._project(among, slice(d, None))
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=attend, dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _project(self, x: Tensor, rows: slice) -> Tensor:
+        """Queries, keys and values, or those that some rows of the weights give, each (B, n_heads, T, width)."""
+        out = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        width = self.out_proj.in_features // self.n_heads
+        return out.unflatten(-1, (-1, self.n_heads, width)).permute(2, 0, 3, 1, 4)
 
 
 class Block(nn.Module):
@@ -40,8 +50,9 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
-        x = self.norm1(x + self.dropout(self.self_attn(x, attend)))
+    def forward(self, x: Tensor, attend: Tensor | None, among: Tensor | None = None) -> Tensor:
+        """States of shape (B, R, d_model); with `among` (B, T, d_model), which holds them, of some positions only."""
+        x = self.norm1(x + self.dropout(self.self_attn(x, attend, among)))
         return self.norm2(x + self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x))))))
 
 

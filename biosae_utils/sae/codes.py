@@ -61,11 +61,8 @@ class CodeStore:
             raise BiosaeError("This is not a store of codes", where=str(path / "meta.json"), do=REDO)
         if not meta["complete"]:
             done = sum(stop - start for start, stop, _ in meta["chunks"])
-            raise BiosaeError(
-                f"The codes are incomplete: {done:,} of {meta['n']:,} positions are there",
-                where=str(path),
-                do=REDO,
-            )
+            text = f"The codes are incomplete: {done:,} of {meta['n']:,} positions are there"
+            raise BiosaeError(text, where=str(path), do=REDO)
         for name, dtype in (("values", np.dtype(np.float16)), ("indices", index_dtype(meta["d_sae"]))):
             _check_array(path / f"{name}.npy", (meta["n"], meta["k"]), dtype)
         return cls(path, meta, "r")
@@ -82,7 +79,7 @@ class CodeStore:
                 "There are no positions to encode", where=str(path), do="check the cohort and the gene ids"
             )
         path.mkdir(parents=True, exist_ok=True)
-        meta = {"n": n, "k": k, "d_sae": d_sae, "identity": identity, "complete": False, "chunks": []}
+        meta: dict[str, Any] = {"n": n, "k": k, "d_sae": d_sae, "identity": identity, "complete": False, "chunks": []}
         try:
             old = read_json(path / "meta.json")
             resumable = all(old[key] == meta[key] for key in ("n", "k", "d_sae", "identity"))
@@ -128,9 +125,8 @@ class CodeStore:
         for name in ("values", "indices"):
             with open(self.path / f"{name}.npy", "r+b") as f:
                 os.fsync(f.fileno())  # memmap.flush would hold the interpreter's lock while the disk works
-        others = [
-            c for c in self._meta["chunks"] if c[1] <= start or c[0] >= stop
-        ]  # the step between chunks may change
+        # the step between chunks may have changed
+        others = [c for c in self._meta["chunks"] if c[1] <= start or c[0] >= stop]
         self._meta["chunks"] = [*others, [start, stop, self._checksum(start, stop)]]
         write_json(self.path / "meta.json", self._meta)
 

@@ -92,7 +92,8 @@ def sample_activations(
         slot = np.searchsorted(rows, canonical)
         wanted = rows[np.minimum(slot, len(rows) - 1)] == canonical
         index = to_device(places[wanted], device)
-        states = model.hidden(batch, layers)
+        width = batch.ids.shape[1]
+        states = model.hidden(batch, layers, at=torch.stack([index // width, index % width], 1))
         picked = [states[layer].reshape(-1, shape[1]).index_select(0, index).to(torch_dtype) for layer in layers]
         return slot[wanted], picked, len(batch.cells)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from biosae_utils.models.base import Batch, FoundationModel, Tokens
 from biosae_utils.sae.batching import Budget, map_batches
@@ -26,6 +27,7 @@ def zero_edit_gap(
     *,
     edit: float = 0.0,
     seed: int = 0,
+    states: Mapping[int, Tensor] | None = None,
 ) -> dict[int, float]:
     """Largest change of any prediction when the forward pass is cut at layer l and resumed from there.
 
@@ -40,6 +42,8 @@ def zero_edit_gap(
         0 resumes from the state as it was: the gap must be 0 in float32 on one device. Otherwise the control: noise of
         this share of each position's norm is added first, and the gap must be seen.
     seed : int
+    states : mapping of int to Tensor (B, T, d_model), optional
+        What ``model.hidden`` gives for this batch: of these layers and the last one.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def zero_edit_gap(
     last = model.info.n_layers - 1
     where = batch.is_gene.nonzero()
     where = where[torch.linspace(0, len(where) - 1, min(len(where), N_CHECKED)).long().to(where.device)]
-    states = model.hidden(batch, sorted({*layers, last}))
+    states = model.hidden(batch, sorted({*layers, last})) if states is None else states
     clean = model.predict(model.resume(states[last], last, batch), where)
     gaps = {}
     for layer in layers:
@@ -72,22 +76,23 @@ def layer_checks(
     -------
     DataFrame, one row a layer
         ``resumed``: largest change of a prediction after resuming unedited (must be 0); ``edited``: the same after
-        noise of `edit` times the norm (must not be 0); ``stopped``: largest difference between a pass that stops
-        after the layer and one that goes on (must be 0); ``alone``: between a cell in the batch and the cell by
-        itself, relative to the largest entry (rounding only).
+        noise of `edit` times the norm (must not be 0); ``stopped``: largest difference between a pass of one cell
+        that stops after the layer and one that goes on (must be 0); ``alone``: between a cell in the batch and the
+        cell by itself, relative to the largest entry (rounding only).
     """
     import pandas as pd
 
     layers = list(range(model.info.n_layers))
     full = model.hidden(model.collate(tokens, cells), layers)
     shortest = int(np.argmin(tokens.lengths[cells]))  # the one with the most padding
-    alone = model.hidden(model.collate(tokens, cells[[shortest]]), layers)
+    single = model.collate(tokens, cells[[shortest]])
+    alone = model.hidden(single, layers)
     length = int(tokens.lengths[cells[shortest]])
     rows = {
         "layer": layers,
-        "resumed": list(zero_edit_gap(model, tokens, cells, layers).values()),
-        "edited": list(zero_edit_gap(model, tokens, cells, layers, edit=edit, seed=seed).values()),
-        "stopped": [float((model.hidden(model.collate(tokens, cells), [i])[i] - full[i]).abs().max()) for i in layers],
+        "resumed": list(zero_edit_gap(model, tokens, cells, layers, states=full).values()),
+        "edited": list(zero_edit_gap(model, tokens, cells, layers, edit=edit, seed=seed, states=full).values()),
+        "stopped": [float((model.hidden(single, [i])[i] - alone[i]).abs().max()) for i in layers],
         "alone": [
             float((alone[i][0, :length] - full[i][shortest, :length]).abs().max() / alone[i].abs().max())
             for i in layers
@@ -124,7 +129,7 @@ def masked_loss(
 
     def work(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
         masked, where = model.mask(batch, rate, seed=seed)
-        final = model.resume(model.hidden(masked, [last])[last], last, masked)
+        final = model.hidden(masked, [last], at=where)[last]
         losses = model.loss(final, masked, where).double().cpu().numpy()
         row = where[:, 0].cpu().numpy()
         count = np.bincount(row, minlength=len(batch.cells))

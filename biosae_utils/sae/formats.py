@@ -209,39 +209,37 @@ def upload_saes(repo: str, folders: dict[str, Path | str], *, private: bool = Tr
     -------
     str
         Address of the last commit.
+
+    Raises
+    ------
+    BiosaeError
+        There is no network, no permission, or no such owner.
     """
     from huggingface_hub import HfApi
 
     for folder in folders.values():
         load_sae(folder)
-    api = HfApi()
-    api.create_repo(repo, private=private, exist_ok=True)
-    url = ""
-    for name, folder in folders.items():
-        url = str(
-            api.upload_folder(
-                repo_id=repo,
-                folder_path=str(folder),
-                path_in_repo=name,
-                allow_patterns=[CONFIG, WEIGHTS],
-                commit_message=f"Add {name}",
-            )
-        )
-    return url
-
-
-def download_sae(repo: str, name: str, *, revision: str | None = None, device: torch.device | str = "cpu") -> TopKSAE:
-    """Load ``<name>/`` of a hub repository, or of a local directory of the same layout."""
-    local = Path(repo) / name
-    if local.is_dir():
-        return load_sae(local, device=device)
-    from huggingface_hub import snapshot_download
-
+    api, url = HfApi(), ""
     try:
-        root = snapshot_download(repo, revision=revision, allow_patterns=[f"{name}/{CONFIG}", f"{name}/{WEIGHTS}"])
-    except Exception as e:  # the hub's errors are of many kinds; the user needs the repository and the reason
-        raise BiosaeError(f"The SAE could not be downloaded ({type(e).__name__}: {e})", where=f"{repo}/{name}") from e
-    return load_sae(Path(root) / name, device=device)
+        api.create_repo(repo, private=private, exist_ok=True)
+        for name, folder in folders.items():
+            url = str(
+                api.upload_folder(
+                    repo_id=repo,
+                    folder_path=str(folder),
+                    path_in_repo=name,
+                    allow_patterns=[CONFIG, WEIGHTS],
+                    commit_message=f"Add {name}",
+                )
+            )
+    except Exception as e:  # the hub client has a dozen classes for one fact: nothing could be sent
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise BiosaeError(
+            f"The hub did not take the SAEs ({reason})",
+            where=repo,
+            do="check the network and `hf auth login`, or write a folder with -o and upload it yourself",
+        ) from e
+    return url
 
 
 # ---- checks ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""How good an SAE is: variance, sparsity, dead latents, decoder geometry, and fidelity to the model's own objective.
+"""How good an SAE is: variance, sparsity, dead latents, and fidelity to the model's own objective.
 
 Pure functions of weights and held-out vectors. PCA controls and intervals over cells are in `analysis.geometry`,
-one-to-one matching of dictionaries is in `analysis.flow`; both take what these functions return.
+one-to-one matching of dictionaries is in `analysis.matching`; both take what these functions return.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import Interval, bootstrap_ratio
 from biosae_utils.models.base import Batch, FoundationModel
 from biosae_utils.sae.topk import TopKSAE
 
@@ -89,34 +90,13 @@ def evaluate(sae: TopKSAE, x: np.ndarray | Tensor) -> Quality:
         values, indices = sae.encode(block)
         residual.append((block - sae.decode(values, indices)).pow(2).sum(1).double().cpu().numpy())
         n_fired += torch.bincount(indices[values > 0], minlength=sae.d_sae)
-        centred = (block - sae.b_dec).double()  # sums about a vector near the mean keep their digits
-        total += centred.sum(0)
-        squares += centred.pow(2).sum().item()
+        centred = block - sae.b_dec  # sums about a vector near the mean keep their digits
+        total += centred.sum(0, dtype=torch.float64)
+        squares += centred.square().sum(dtype=torch.float64).item()
     spread = squares - total.pow(2).sum().item() / len(x)
     if not spread > 0:
         raise BiosaeError("The vectors do not vary, or are not finite", where=f"{len(x)} vectors")
     return Quality(np.concatenate(residual), spread, n_fired.cpu().numpy(), len(x))
-
-
-def decoder_norms(sae: TopKSAE) -> np.ndarray:
-    """Norm of each decoder row, shape (d_sae,); 1 for SAEs trained here."""
-    return sae.W_dec.detach().norm(dim=1).cpu().numpy()
-
-
-def encoder_decoder_cosine(sae: TopKSAE) -> np.ndarray:
-    """Cosine of each latent's encoder and decoder direction, shape (d_sae,): how far training moved it from tied."""
-    return torch.cosine_similarity(sae.W_enc.detach().t(), sae.W_dec.detach(), dim=1).cpu().numpy()
-
-
-def nearest_cosines(sae: TopKSAE) -> np.ndarray:
-    """Largest |cosine| of each decoder row with any other row, shape (d_sae,): near 1 means duplicated latents."""
-    rows = torch.nn.functional.normalize(sae.W_dec.detach(), dim=1)
-    out = torch.empty(len(rows))
-    for start in range(0, len(rows), 2048):
-        block = (rows[start : start + 2048] @ rows.t()).abs()
-        block[torch.arange(len(block)), torch.arange(start, start + len(block))] = 0
-        out[start : start + len(block)] = block.amax(1).cpu()
-    return out.numpy()
 
 
 def density_histogram(quality: Quality, n_bins: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -181,10 +161,12 @@ def fidelity(
             loss = model.loss(final, masked, positions).float().cpu().numpy()
             return np.bincount(owner, loss, minlength=len(count)) / count.clip(1)
 
-        def edited_loss(layer: int, where: Tensor, new: Tensor, states=states, masked=masked) -> np.ndarray:
+        def edited_loss(
+            layer: int, where: Tensor, new: Tensor, states=states, masked=masked, positions=positions
+        ) -> np.ndarray:
             edit = states[layer].clone()
             edit[where] = new.to(edit.dtype)
-            return mean_loss(model.resume(edit, layer, masked))
+            return mean_loss(model.resume(edit, layer, masked, at=positions))
 
         clean = mean_loss(states[last])
         for layer, named in saes.items():
@@ -201,7 +183,7 @@ def fidelity(
     return table[table.n > 0].reset_index(drop=True)
 
 
-def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> tuple[float, float, float]:
+def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> Interval:
     """Share of the loss between mean-ablation (0) and clean (1) that the SAE recovers, with a 95 % interval over cells.
 
     Parameters
@@ -211,16 +193,14 @@ def recovered(losses: pd.DataFrame, *, n_boot: int = 1000, seed: int = 0) -> tup
 
     Returns
     -------
-    value, low, high : float
-        NaN when ablation does not raise the loss, for then there is nothing to recover.
+    Interval
+        Over cells; NaN when ablation does not raise the loss, for then there is nothing to recover.
     """
     gain = (losses["ablated"] - losses["spliced"]).to_numpy(np.float64)
     room = (losses["ablated"] - losses["clean"]).to_numpy(np.float64)
     if room.mean() <= 0:
-        return float("nan"), float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(len(gain), size=(n_boot, len(gain)))
-    low, high = np.percentile(gain[draws].mean(1) / room[draws].mean(1), [2.5, 97.5])
-    return float(gain.mean() / room.mean()), float(low), float(high)
+        return Interval(np.nan, np.nan, np.nan, over="cells")
+    return bootstrap_ratio(gain, room, n_boot=n_boot, seed=seed, over="cells")
 
 
 def _blocks(x: np.ndarray | Tensor, device: torch.device) -> Iterator[Tensor]:

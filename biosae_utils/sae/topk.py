@@ -9,18 +9,17 @@ Three kinds share one class. ``topk`` keeps the k largest pre-activations of eve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.sparse_ops import Pattern, SparseDots, SparseSums, choose_latents, top_k
+from biosae_utils.sae.sparse_ops import ChosenPreActs, Pattern, SparseSums, choose_latents, cpu_has_bf16, top_k
+from biosae_utils.sae_options import Kind
 
 _CANDIDATES = 8  # a latent that bf16 misplaces by more than this many ranks would be missed; none was seen
-
-Kind = Literal["topk", "batchtopk", "matryoshka"]
 
 
 class TopKSAE(nn.Module):
@@ -59,6 +58,8 @@ class TopKSAE(nn.Module):
         If the sizes or groups do not fit together.
     """
 
+    threshold: Tensor
+
     def __init__(
         self,
         d_in: int,
@@ -74,8 +75,8 @@ class TopKSAE(nn.Module):
             raise BiosaeError(
                 "Sizes of the SAE do not fit", where=f"d_in={d_in}, d_sae={d_sae}, k={k}", do="choose 1 <= k <= d_sae"
             )
-        if kind not in ("topk", "batchtopk", "matryoshka"):
-            raise BiosaeError(f"No SAE of kind {kind!r}", do="choose topk, batchtopk or matryoshka")
+        if kind not in get_args(Kind):
+            raise BiosaeError(f"No SAE of kind {kind!r}", do=f"choose {', '.join(get_args(Kind))}")
         self.d_in, self.d_sae, self.k, self.kind = d_in, d_sae, k, kind
         self.width = min(4 * k, d_sae) if kind == "batchtopk" else k
         self.groups = _groups(d_sae, groups) if kind == "matryoshka" else ()
@@ -85,6 +86,7 @@ class TopKSAE(nn.Module):
         self.W_dec = nn.Parameter(directions)
         self.b_dec = nn.Parameter(torch.zeros(d_in))
         self.register_buffer("threshold", torch.zeros(d_sae))
+        self.metadata: dict[str, Any] = {}
 
     def extra_repr(self) -> str:
         return f"d_in={self.d_in}, d_sae={self.d_sae}, k={self.k}, kind={self.kind!r}"
@@ -109,12 +111,14 @@ class TopKSAE(nn.Module):
         indices : Tensor of int64, shape (n, width)
             Distinct within a row, in no order.
         """
-        xc = self._centred(x)
-        if xc.device.type == "cpu":
+        if self.b_dec.device.type == "cpu":
+            x = self._checked(x)
+            xc = x.detach() - self.b_dec.detach()
             indices = self._choose(xc)
-            pre = SparseDots.apply(xc, self.W_enc.t(), Pattern.of(indices, self.d_sae)) + self.b_enc[indices]
+            pattern = Pattern.of(indices, self.d_sae)
+            pre = ChosenPreActs.apply(x, self.b_dec, self.W_enc.t(), self.b_enc, xc, pattern)
         else:
-            dense = torch.addmm(self.b_enc, xc, self.W_enc)
+            dense = torch.addmm(self.b_enc, self._centred(x), self.W_enc)
             indices = top_k(dense.detach(), self.width)
             pre = dense.gather(1, indices)
         values = pre.relu()
@@ -140,7 +144,9 @@ class TopKSAE(nn.Module):
 
     def decode_prefixes(self, values: Tensor, indices: Tensor) -> list[Tensor]:
         """One reconstruction per group: from the latents below ``groups[g]`` only, each of shape (n, d_in)."""
-        out, total, start = [], self.b_dec, 0
+        out: list[Tensor] = []
+        total: Tensor = self.b_dec
+        start = 0
         for stop in self.groups or (self.d_sae,):
             total = total + self._sums(values * ((indices >= start) & (indices < stop)), indices)
             out.append(total)
@@ -153,15 +159,17 @@ class TopKSAE(nn.Module):
 
     @torch.no_grad()
     def _choose(self, xc: Tensor) -> Tensor:
-        """Active latents of each row on the CPU, (n, width).
+        """Active latents of each row of ``x - b_dec`` on the CPU, (n, width).
 
-        Training takes the choice made in low precision. Afterwards a few more candidates are compared by their exact
-        pre-activations, so that the code is that of the float32 product (and of every other implementation).
+        Training takes the choice as it is, be it made in bf16. Afterwards a few more candidates of such a choice are
+        compared by their exact pre-activations, so that the code is that of the float32 product (and of every other
+        implementation).
         """
-        if self.training or xc.dtype == torch.float64:
-            return choose_latents(xc, self.W_enc.t(), self.b_enc, self.width)
-        candidates = choose_latents(xc, self.W_enc.t(), self.b_enc, min(self.width + _CANDIDATES, self.d_sae))
-        exact = Pattern(candidates, self.d_sae).dots(xc, self.W_enc.t()) + self.b_enc[candidates]
+        table = self.W_enc.t()
+        if self.training or not cpu_has_bf16() or xc.dtype == torch.float64:
+            return choose_latents(xc, table, self.b_enc, self.width)
+        candidates = choose_latents(xc, table, self.b_enc, min(self.width + _CANDIDATES, self.d_sae))
+        exact = Pattern(candidates, self.d_sae).dots(xc, table) + self.b_enc[candidates]
         return candidates.gather(1, exact.topk(self.width, dim=1, sorted=False).indices)
 
     # ---- upkeep ----------------------------------------------------------------------------------------------------
@@ -178,11 +186,15 @@ class TopKSAE(nn.Module):
         return self
 
     def _centred(self, x: Tensor) -> Tensor:
+        return self._checked(x) - self.b_dec
+
+    def _checked(self, x: Tensor) -> Tensor:
+        """Vectors in the precision of the weights."""
         if x.dim() != 2 or x.shape[1] != self.d_in:
             raise BiosaeError(
                 f"The SAE takes vectors of width {self.d_in}, not {tuple(x.shape)}", do="pass a matrix (n, d_in)"
             )
-        return x.to(self.b_dec.dtype) - self.b_dec
+        return x.to(self.b_dec.dtype)
 
     def _sums(self, values: Tensor, indices: Tensor) -> Tensor:
         values = values.to(self.W_dec.dtype)

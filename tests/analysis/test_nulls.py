@@ -1,14 +1,17 @@
 """Every null keeps what it promises, and is a null: its p-values are uniform where nothing is to be found."""
 
+import inspect
+import re
 from itertools import product
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from gene_lists import binary, random_network
 from scipy import stats
 
 from biosae_utils.analysis import nulls
-from biosae_utils.analysis.edges import adjacency, edge_strata, edge_test, edges_within
+from biosae_utils.analysis.geometry import Principal
 from biosae_utils.errors import BiosaeError
 
 
@@ -21,14 +24,6 @@ def rank_among_draws(observed, draws, rng):
     """Rank of the observed statistic among the null ones, ties broken at random: uniform under the null."""
     draws = np.asarray(draws)
     return int((draws < observed).sum() + rng.integers(0, (draws == observed).sum() + 1))
-
-
-def binary(rng, n_lists=40, n_genes=60, per_list=6):
-    popular = rng.dirichlet(np.full(n_genes, 0.5))
-    rows = np.zeros((n_lists, n_genes), np.uint8)
-    for row in rows:
-        row[rng.choice(n_genes, per_list, replace=False, p=0.9 * popular + 0.1 / n_genes)] = 1
-    return sp.csr_matrix(rows)
 
 
 # ---- frequency-matched lists -------------------------------------------------------------------------------------
@@ -120,6 +115,63 @@ def test_relabelling_is_a_null_for_lists_without_meaning():
     assert uniform(ranks, 10) > 1e-3
 
 
+def test_labels_are_dealt_out_anew_within_each_group():
+    rng = np.random.default_rng(12)
+    labels, heldout = np.repeat(["a", "b", "c", "d"], 50), np.arange(200) % 3 == 0
+    drawn = nulls.shuffled_within(labels, heldout, rng)
+    for part in (heldout, ~heldout):
+        np.testing.assert_array_equal(np.sort(drawn[part]), np.sort(labels[part]))
+    assert 0.1 < (drawn == labels).mean() < 0.4  # a quarter agrees by chance
+    assert labels[0] == "a" and labels[-1] == "d"  # the labels themselves stay
+
+
+@pytest.mark.parametrize(("n", "possible"), [(2, 1), (3, 2), (4, 9), (5, 44)])
+def test_no_label_stays_with_its_owner_and_all_ways_are_equally_frequent(n, possible):
+    rng = np.random.default_rng(13)
+    seen = {}
+    for _ in range(2500):
+        order = nulls.derange(n, rng)
+        assert not (order == np.arange(n)).any() and set(order.tolist()) == set(range(n))
+        seen[order.tobytes()] = seen.get(order.tobytes(), 0) + 1
+    assert len(seen) == possible
+    assert possible == 1 or stats.chisquare(list(seen.values())).pvalue > 1e-3
+
+
+def test_derangement_within_groups_is_uniform_and_never_leaves_a_group():
+    rng = np.random.default_rng(14)
+    groups = np.array([5, -1, 5, -1, 5, 5, -1])
+    seen = {}
+    for _ in range(3000):
+        order = nulls.derange_within(groups, rng)
+        assert not (order == np.arange(7)).any()
+        np.testing.assert_array_equal(groups[order], groups)
+        seen[order.tobytes()] = seen.get(order.tobytes(), 0) + 1
+    assert len(seen) == 9 * 2 and stats.chisquare(list(seen.values())).pvalue > 1e-3
+    large = rng.integers(0, 40, 5000)
+    order = nulls.derange_within(large, rng)
+    assert not (order == np.arange(5000)).any() and len(np.unique(order)) == 5000 and (large[order] == large).all()
+    assert len(nulls.derange_within(np.zeros(0, int), rng)) == 0
+
+
+def test_one_alone_has_no_other_to_swap_with():
+    with pytest.raises(BiosaeError, match="one member"):
+        nulls.derange(1, np.random.default_rng(0))
+    with pytest.raises(BiosaeError, match="Group 3 has one member"):
+        nulls.derange_within(np.array([1, 1, 3]), np.random.default_rng(0))
+
+
+def test_numbered_draws_depend_on_seed_and_number_alone():
+    rng = np.random.default_rng(15)
+    lists, network = binary(rng, 30, 120, 8), random_network(rng)
+    for make, what in ((nulls.matched_lists, (lists,)), (nulls.matched_networks, (lists, network))):
+        third = make(*what, 1)(3)
+        assert (third != make(*what, 1)(3)).nnz == 0
+        assert (third != make(*what, 1)(4)).nnz > 0 and (third != make(*what, 2)(3)).nnz > 0
+    moved = nulls.matched_networks(lists, network, 0)(0)
+    assert moved.nnz == network.nnz and (moved != moved.T).nnz == 0
+    assert sorted(np.diff(moved.indptr)) == sorted(np.diff(network.indptr))
+
+
 # ---- within gene -------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +229,7 @@ def test_scatter_gives_uniform_p_for_latents_that_only_share_a_gene():
     assert uniform(ranks, 10) > 1e-3
 
 
-# ---- directions and edges ----------------------------------------------------------------------------------------
+# ---- directions --------------------------------------------------------------------------------------------------
 
 
 def test_random_directions_are_isotropic_unit_vectors():
@@ -190,43 +242,26 @@ def test_random_directions_are_isotropic_unit_vectors():
     np.testing.assert_allclose(x.T @ x / 4000, np.eye(16) / 16, atol=0.01)
 
 
-def random_network(rng, n_genes=120, n_edges=500):
-    hub = rng.dirichlet(np.full(n_genes, 0.4))
-    a, b = rng.choice(n_genes, n_edges, p=0.8 * hub + 0.2 / n_genes), rng.choice(n_genes, n_edges)
-    genes = np.array([f"G{i}" for i in range(n_genes)], dtype=object)
-    return adjacency(genes[a], genes[b], genes)
+def test_shaped_directions_follow_the_covariance():
+    variance = np.r_[np.full(4, 16.0), np.full(12, 1.0)]
+    axes = np.linalg.qr(np.random.default_rng(16).standard_normal((16, 16)))[0].T
+    x = nulls.shaped_directions(4000, Principal(np.zeros(16), axes, variance, 100), np.random.default_rng(17))
+    np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1)
+    inside = ((x @ axes[:4].T) ** 2).sum(axis=1)
+    rng = np.random.default_rng(20)  # squared lengths are chi-square, 16 times as large inside as outside
+    long, short = 16 * rng.chisquare(4, 20_000), rng.chisquare(12, 20_000)
+    assert inside.mean() == pytest.approx((long / (long + short)).mean(), abs=0.01)  # isotropic: 4/16
+    assert np.abs(x.mean(axis=0)).max() < 0.03
 
 
-def test_edges_are_counted_as_a_loop_counts_them():
-    rng = np.random.default_rng(9)
-    network, lists = random_network(rng), binary(rng, 30, 120, 10)
-    dense = network.toarray()
-    assert (dense == dense.T).all() and not dense.diagonal().any() and set(np.unique(dense)) == {0, 1}
-    expected = [sum(dense[i, j] for i in row.indices for j in row.indices if i < j) for row in lists]
-    np.testing.assert_array_equal(edges_within(lists, network), expected)
-    assert max(expected) > 0
+def test_rotated_axes_lie_inside_their_span_and_nowhere_in_particular():
+    axes = np.linalg.qr(np.random.default_rng(18).standard_normal((16, 16)))[0].T
+    x = nulls.rotated_axes(axes[:5], 4000, np.random.default_rng(19))
+    np.testing.assert_allclose(((x @ axes[:5].T) ** 2).sum(axis=1), 1)
+    np.testing.assert_allclose((x @ axes[:5].T).T @ (x @ axes[:5].T) / 4000, np.eye(5) / 5, atol=0.02)
 
 
-def test_edge_null_keeps_degree_and_popularity_and_finds_planted_cliques():
-    rng = np.random.default_rng(10)
-    lists, network = binary(rng, 50, 120, 8), random_network(rng)
-    strata = edge_strata(lists, network)
-    listed, degree = np.asarray(lists.sum(axis=0)).ravel(), np.diff(network.indptr)
-    for s in np.unique(strata):
-        frequency = listed[strata == s]
-        assert np.ceil(np.log2(frequency + 1)).min() == np.ceil(np.log2(frequency + 1)).max()
-    order = nulls.relabel_within(strata, rng)
-    moved = listed > 0
-    assert np.corrcoef(degree[order][moved], degree[moved])[0, 1] > 0.8
-    # lists without meaning: p is never small too often
-    p = np.concatenate([edge_test(binary(rng, 40, 120, 8), random_network(rng), n=39, seed=i)["p"] for i in range(12)])
-    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
-    lists, network = binary(rng, 60, 600, 8), random_network(rng, 600, 3000)
-    clique = lists[7].indices
-    both = np.array([(i, j) for i in clique for j in clique if i != j])
-    planted = network + sp.csr_matrix((np.ones(len(both), np.int32), (both[:, 0], both[:, 1])), network.shape)
-    planted.data[:] = 1
-    found = edge_test(lists, planted, n=199)
-    assert found.loc[7, "edges"] == 28 and found.loc[7, "p"] == found["p"].min() == 1 / 200
-    assert found.loc[7, "expected"] < 14
-    assert (found.drop(7)["p"] <= 0.05).mean() < 0.2
+def test_the_table_names_every_null():
+    named = set(re.findall(r"^`(\w+)`", nulls.__doc__, re.MULTILINE))
+    here = {name for name, f in vars(nulls).items() if inspect.isfunction(f) and f.__module__ == nulls.__name__}
+    assert named == {name for name in here if not name.startswith("_")} - {"edge_strata"}

@@ -97,3 +97,26 @@ def test_the_real_atlas_layer_8(tmp_path: Path) -> None:
     assert 0.03 < listed.loc["full_listed", "real"] < 0.06 and listed.loc["full_listed", "permuted"] < 0.015
     assert 0.01 < listed.loc["layer", "real"] < 0.031 and listed.loc["layer", "permuted"] < 0.001
     assert listed.loc["cut", "real"] > 0.95 and listed.loc["cut", "matched"] > 0.88
+
+
+def test_means_over_layers_resample_layers_and_keep_them_together() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.2, 0.8, 18)
+    table = pd.DataFrame({"population": "listed", "rule": "layer", "n_features": 10, "real": base + 0.1})
+    table = table.assign(permuted=base, matched=base - 0.05)
+    (row,) = reanalysis.over_layers(table, n_boot=300).to_dict("records")
+    assert (row["n_layers"], row["n_features"]) == (18, 180)
+    assert row["real_low"] < row["real"] < row["real_high"] and row["real"] == pytest.approx(base.mean() + 0.1)
+    # the gain over the larger control is the same in every layer: only draws of the same layers show it
+    assert (row["gain"], row["gain_low"], row["gain_high"]) == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_by_source_has_one_row_a_mark(whole: Path) -> None:
+    table = reanalysis.reanalyse(published.read_atlas(whole), SETS, n_permutations=5, n_matched=5)
+    long = reanalysis.by_source(table)
+    assert len(long) == 3 * len(table) and set(long["source"]) == {"real", "permuted", "matched"}
+    keys = ["layer", "population", "rule"]
+    back = long[long["source"] == "permuted"].merge(table, on=keys)
+    assert (back["share"] == back["permuted"]).all() and (back["high"] == back["permuted_high"]).all()
+    means = reanalysis.by_source(reanalysis.over_layers(table).assign(sets="toy"))
+    assert list(means.columns) == ["sets", "population", "rule", "share", "low", "high", "source"]

@@ -1,14 +1,17 @@
-"""HTML of figures, tables, claims and switcher, without Sphinx."""
+"""HTML of figures, tables and switcher, without Sphinx."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from importlib.resources import files
+from pathlib import Path
 
-from biosae_utils.book.claims_table import claims_html, number, overview_html, summary_html
-from biosae_utils.book.render import figure_html, table_html
+from biosae_utils.book.render import LIGHT_PLOTLY, figure_html, table_html
 from biosae_utils.book.switcher import switcher_html
 
+ROOT = Path(__file__).resolve().parents[2]
 EVIL = '</script><script>alert("x")</script>'
 
 
@@ -20,7 +23,7 @@ def test_figure_has_alt_caption_and_intact_data():
     layout = {"meta": {"name": "n", "alt": f"Bars {EVIL}", "caption": "How to read it: higher is more."}, "height": 300}
     text = figure_html({"data": [{"type": "bar", "y": [1], "text": [EVIL]}], "layout": layout, "config": {}})
     assert payload(text)["data"][0]["text"] == [EVIL] and text.count("<script") == 1
-    assert 'role="img" aria-label="Bars &lt;/script&gt;' in text and "min-height:300px" in text
+    assert 'role="group" aria-label="Bars &lt;/script&gt;' in text and "min-height:300px" in text
     assert "<strong>How to read it.</strong> Higher is more." in text
 
 
@@ -31,54 +34,36 @@ def test_table_says_when_rows_were_left_out():
     assert "first" not in whole and "Cells &lt;b&gt;" in whole and payload(whole)["data"] == [[1]]
 
 
-def claim(**other) -> dict:
-    return {
-        "id": "a", "phase": "04_annotate", "model": "m", "layer": 1, "title": "Labels <beat> chance", "value": 0.25,
-        "unit": "share", "interval": [0.2, 0.3], "control": 0.01, "control_kind": "permuted", "rule": "above control",
-        "verdict": "supported", "published": 0.524, "command": "x", **other,
-    }  # fmt: skip
+def test_a_wide_table_takes_the_free_width_and_captions_have_no_raw_markdown():
+    columns = [{"title": f"column {i}", "numeric": False, "width": 30} for i in range(4)]
+    content = {"name": "t", "caption": "`dead` and *all*", "columns": columns, "data": [["a"] * 4], "n_rows": 1}
+    text = table_html(content)
+    assert 'class="biosae-table full-width"' in text and "<code>dead</code> and <em>all</em>" in text
+    assert payload(text)["caption"] == "dead and all", "it becomes a label"
+    assert "full-width" not in table_html({**content, "columns": columns[:2]})
 
 
-def test_claims_show_value_interval_control_verdict_and_published():
-    text = claims_html([claim()], where=True)
-    for part in (
-        "25 %",
-        "20 to 30 %",
-        "1 %",
-        "permuted",
-        ">supported<",
-        "52.4 %",
-        "04_annotate, m, layer 1",
-        "&lt;beat&gt;",
-    ):
-        assert part in text, part
-    untested = claims_html([claim(value=None, control=None, interval=None, verdict="not_tested", published=None)])
-    assert "not tested" in untested and "Published" not in untested and "–" in untested
+def test_the_small_plotly_draws_what_it_can():
+    layout = {"meta": {"name": "n", "alt": "Bars of something", "caption": "So."}}
+    assert "plotly-cartesian" in figure_html({"data": [{"type": "bar", "y": [1]}, {"y": [2]}], "layout": layout})
+    whole = figure_html({"data": [{"type": "bar", "y": [1]}, {"type": "scattergl", "y": [1]}], "layout": layout})
+    assert 'data-bundle="plotly.min.js"' in whole
 
 
-def test_summary_counts_pages_and_spans_values():
-    text = summary_html(
-        [
-            claim(),
-            claim(layer=2, value=0.4, verdict="not_supported"),
-            claim(title="Another", verdict="not_tested", value=None, control=None),
-        ]
-    )
-    assert "1 of 2" in text and "25 to 40 %" in text and ">not tested<" in text
+def test_the_small_plotly_is_of_the_same_version_as_the_python_package():
+    def version(path: Path) -> str:
+        return re.search(r"plotly\.js (?:\(cartesian - minified\) )?v([\d.]+)", path.read_text()[:200])[1]
+
+    small = ROOT / "book" / "_static" / LIGHT_PLOTLY
+    assert version(small) == version(Path(str(files("plotly") / "package_data" / "plotly.min.js")))
 
 
-def test_overview_counts_verdicts_by_phase():
-    claims = [claim(), claim(layer=2, value=0.4, verdict="not_supported"), claim(phase="00_data", title="Cells differ")]
-    claims.append(claim(title="Control with random weights: all is well", value=0.9))  # counts as no finding
-    text = overview_html(claims, {"00_data": "Cells"})
-    assert text.index(">Cells<") < text.index(">04_annotate<") and text.count("<tr>") == 3
-    assert "1 supported" in text and "1 not supported" in text and "25 to 40 %; control 1 %" in text
-
-
-def test_numbers():
-    assert number(None) == "–" and number(0.5, "share") == "50 %" and number(12345.0) == "12,345"
-    assert number(0.12345, "nats") == "0.123 nats" and number(-0.0) == "0"
-    assert number(0.25, "share of variance") == "25 % of variance"
+def test_vendored_files_are_those_of_the_list():
+    vendor = ROOT / "book" / "_static" / "vendor"
+    listed = dict(re.findall(r"\| `([\w./-]+)` \|.*`([0-9a-f]{64})` \|", (vendor / "README.md").read_text()))
+    assert set(listed) >= {"plotly/plotly-cartesian.min.js", "datatables/dataTables.min.js"}
+    for name, digest in listed.items():
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest, name
 
 
 def test_switcher_links_layers_models_and_phases():

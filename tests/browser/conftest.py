@@ -4,43 +4,25 @@ from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 )
 
 
-def _tiny_book(folder: Path) -> Path:
-    """Build the project of tests/book with the real prose, as a user would."""
-    spec = importlib.util.spec_from_file_location("tiny_project", ROOT / "tests" / "book" / "conftest.py")
-    tiny = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tiny)
-    tiny.write_project(folder, prose=True)
-    command = [sys.executable, "-m", "biosae_utils.book.build", "--config", "config/tiny.yaml", "--cores", "2"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "_build" / "tiny" / "html"
-
-
 @pytest.fixture(scope="session")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a rendered book: BIOSAE_BOOK, else a tiny one built here."""
-    given = os.environ.get("BIOSAE_BOOK")
-    folder = Path(given).resolve() if given else _tiny_book(tmp_path_factory.mktemp("book"))
-    assert (folder / "index.html").is_file(), f"no rendered book in {folder}"
-    return folder
+def book(tiny_book: Path) -> Path:
+    """Folder of the rendered book under test: the whole tiny run, or what BIOSAE_BOOK names."""
+    assert (tiny_book / "index.html").is_file(), f"no rendered book in {tiny_book}"
+    return tiny_book
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from biosae_utils.cells.cohort import balanced_draw, make_cohort, quotas
 from biosae_utils.cells.columns import guess_columns
 from biosae_utils.cells.data import open_cells
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import DataParams
+from biosae_utils.phases.data import Params as DataParams
 
 
 @pytest.fixture

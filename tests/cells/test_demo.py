@@ -13,7 +13,7 @@ import pytest
 
 from biosae_utils.cells.cohort import make_cohort
 from biosae_utils.cells.data import open_cells
-from biosae_utils.params import DataParams
+from biosae_utils.phases.data import Params as DataParams
 from biosae_utils.store import read_table, sha256
 
 ROOT = Path(__file__).resolve().parents[2]

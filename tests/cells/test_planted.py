@@ -11,7 +11,7 @@ from biosae_utils.cells.columns import guess_columns
 from biosae_utils.cells.data import open_cells
 from biosae_utils.cells.planted import KNOCKED_ACTIVITY, Truth, genes_like, main, planted
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import DataParams
+from biosae_utils.phases.data import Params as DataParams
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ import yaml
 from building import build_command, copy_tree, tail
 
 from biosae_utils.claims import Claim
-from biosae_utils.params import PHASES
+from biosae_utils.phases.registry import phases
 from biosae_utils.runconfig import RunConfig
 
 BEFORE_THE_SAE = {"00_data", "01_extract", "16_published"}
@@ -31,27 +32,32 @@ def manifests(checkout: Path, run: str) -> dict[str, int]:
     return {str(p.relative_to(base).parent): p.stat().st_mtime_ns for p in sorted(base.rglob("manifest.json"))}
 
 
+def stamps(folder: Path) -> dict[str, int]:
+    """Time stamp of every file in a folder."""
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
 def test_every_page_is_there_and_every_claim_has_its_control(tiny_book, checkout):
     done = manifests(checkout, "tiny")
-    assert {Path(page).name for page in done} == set(PHASES)
+    assert {Path(page).name for page in done} == set(phases())
     assert len(done) == len(RunConfig.load(checkout / "config" / "tiny.yaml").pages())
     claims = [Claim(**c) for c in json.loads((checkout / "results" / "tiny" / "claims.json").read_text())]
-    assert {c.phase for c in claims} == set(PHASES) - {"15_scorecard"}  # which only lists the claims of the others
+    assert {c.phase for c in claims} == set(phases()) - {"15_scorecard"}  # which only lists the claims of the others
     assert all(c.control is not None for c in claims if c.verdict != "not_tested")
     assert (tiny_book / "index.html").is_file()
 
 
-def test_a_second_build_does_nothing_within_ten_seconds(tiny_book, checkout):
-    before, start = manifests(checkout, "tiny"), time.monotonic()
+def test_a_second_build_starts_no_job_and_writes_nothing(tiny_book, checkout):
+    before = stamps(checkout / "results" / "tiny") | stamps(tiny_book)
     done = build(checkout, "--config", "config/tiny.yaml")
     assert done.returncode == 0, tail(done)
-    assert time.monotonic() - start < 10
-    assert manifests(checkout, "tiny") == before
+    assert stamps(checkout / "results" / "tiny") | stamps(tiny_book) == before
     assert "nothing to be done" in (done.stdout + done.stderr).lower()
 
 
 @pytest.mark.slow
-def test_changing_k_reruns_the_sae_and_no_extraction(tiny_book, checkout):
+def test_changing_k_reruns_the_sae_and_no_extraction(tiny_book, checkout, tmp_path):
+    checkout = Path(shutil.copytree(checkout, tmp_path / "copy"))  # other tests read the book as it was built
     before = manifests(checkout, "tiny")
     path = checkout / "config" / "tiny.yaml"
     config = yaml.safe_load(path.read_text())
@@ -60,7 +66,7 @@ def test_changing_k_reruns_the_sae_and_no_extraction(tiny_book, checkout):
     done = build(checkout, "--config", "config/tiny.yaml")
     assert done.returncode == 0, tail(done)
     rerun = {Path(page).name for page, stamp in manifests(checkout, "tiny").items() if stamp != before[page]}
-    assert rerun == set(PHASES) - BEFORE_THE_SAE
+    assert rerun == set(phases()) - BEFORE_THE_SAE
 
 
 @pytest.mark.slow

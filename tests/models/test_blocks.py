@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import FoundationModel, Genes, batches
+from biosae_utils.models.blocks import BlockModel
 
 PADDED, FULL = [11, 6, 2, 3], [11]
 
@@ -63,6 +64,39 @@ def test_no_block_runs_after_the_last_asked(model, tokens, monkeypatch):
     model.resume(model.hidden(batch, [1])[1], 1, batch)
     assert ran == [0, 1, 2]
     assert model.hidden(batch, []) == {}
+
+
+@pytest.mark.parametrize("rows", [PADDED, FULL])
+def test_the_last_block_may_run_at_a_few_positions_alone(model, tokens, rows, monkeypatch):
+    batch = model.collate(tokens, rows)
+    whole, last = model.hidden(batch), model.info.n_layers - 1
+    at = batch.is_gene.nonzero()[::5]  # none of some cell, several of others
+    ran = []
+    block = type(model).block
+    monkeypatch.setattr(type(model), "block", lambda self, n, s, a: ran.append(n) or block(self, n, s, a))
+    some = model.hidden(batch, at=at)
+    resumed = model.resume(whole[0], 0, batch, at=at)
+    own = type(model).block_at is not BlockModel.block_at
+    assert ran == ([0, 1, 1] if own else [0, 1, 2, 1, 2])
+    for layer in range(last):
+        assert torch.equal(some[layer], whole[layer])
+    for final in (some[last], resumed):
+        picked = final[at[:, 0], at[:, 1]]
+        torch.testing.assert_close(picked, whole[last][at[:, 0], at[:, 1]], rtol=1e-5, atol=1e-5)
+        assert final.count_nonzero() == picked.count_nonzero() > 0
+    everywhere = torch.ones_like(batch.mask).nonzero()
+    assert torch.equal(model.hidden(batch, at=everywhere)[last], whole[last])
+
+
+def test_gradients_pass_through_a_last_block_at_few_positions(model, tokens):
+    masked, positions = model.mask(model.collate(tokens, PADDED), 0.2)
+    gradients = []
+    for at in (None, positions):
+        state = model.hidden(masked, [0])[0].clone().requires_grad_()
+        model.loss(model.resume(state, 0, masked, at=at), masked, positions).sum().backward()
+        gradients.append(state.grad)
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layers", [[3], [-1]])

@@ -95,3 +95,15 @@ def tiny_tokens(tiny_model, tiny_cells) -> Tokens:
 @pytest.fixture(scope="session")
 def tiny_saes() -> dict[int, TopKSAE]:
     return {layer: TopKSAE(D, 4 * D, 4, seed=layer).requires_grad_(False) for layer in range(LAYERS)}
+
+
+@pytest.fixture(scope="session")
+def dense(tiny_model, tiny_tokens) -> dict[int, np.ndarray]:
+    """All hidden states by the obvious loop: one cell at a time, special tokens cut off by hand."""
+    out: dict[int, list[np.ndarray]] = {layer: [] for layer in range(tiny_model.info.n_layers)}
+    with torch.inference_mode():
+        for cell in range(tiny_tokens.n_cells):
+            states = tiny_model.hidden(tiny_model.collate(tiny_tokens, [cell]))
+            for layer, state in states.items():
+                out[layer].append(state[0, 1 : int(tiny_tokens.lengths[cell]) - 1].numpy())
+    return {layer: np.concatenate(states) for layer, states in out.items()}

@@ -1,4 +1,4 @@
-"""Extraction: canonical order, samples, codes against a dense reference, resuming, memory, sources."""
+"""Extraction: a sample and the codes of all positions against dense references, resuming, damage."""
 
 from __future__ import annotations
 
@@ -7,118 +7,15 @@ import pytest
 import torch
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.models.base import FoundationModel, Tokens
-from biosae_utils.sae.batching import Budget, Drain, device_report, map_batches
+from biosae_utils.models.base import FoundationModel
 from biosae_utils.sae.codes import CodeStore
 from biosae_utils.sae.extract import sample_activations, stream_codes, weights_hash
-from biosae_utils.sae.positions import Layout, Positions, sample_rows, tokenise
+from biosae_utils.sae.positions import Layout
 from biosae_utils.store import read_json
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def dense(tiny_model, tiny_tokens) -> dict[int, np.ndarray]:
-    """All hidden states by the obvious loop: one cell at a time, special tokens cut off by hand."""
-    out: dict[int, list[np.ndarray]] = {layer: [] for layer in range(tiny_model.info.n_layers)}
-    with torch.inference_mode():
-        for cell in range(tiny_tokens.n_cells):
-            states = tiny_model.hidden(tiny_model.collate(tiny_tokens, [cell]))
-            for layer, state in states.items():
-                out[layer].append(state[0, 1 : int(tiny_tokens.lengths[cell]) - 1].numpy())
-    return {layer: np.concatenate(states) for layer, states in out.items()}
 
 
 def test_the_fixture_is_a_foundation_model(tiny_model):
     assert isinstance(tiny_model, FoundationModel)
-
-
-# ---- positions
-
-
-def test_tokenise_by_chunks_equals_at_once(tiny_model, tiny_cells, tiny_tokens):
-    tiny_cells.asked.clear()
-    rows = np.arange(tiny_cells.counts.shape[0])
-    tokens = tokenise(tiny_cells, rows, tiny_model, chunk=7)
-    assert max(tiny_cells.asked) == 7, "never more than a chunk of cells in memory"
-    np.testing.assert_array_equal(tokens.ids, tiny_tokens.ids)
-    np.testing.assert_array_equal(tokens.offsets, tiny_tokens.offsets)
-    backwards = tokenise(tiny_cells, rows[::-1], tiny_model)
-    np.testing.assert_array_equal(backwards.lengths, tiny_tokens.lengths[::-1])
-
-
-def test_no_cells_is_an_error(tiny_model, tiny_cells):
-    with pytest.raises(BiosaeError, match="no cells"):
-        tokenise(tiny_cells, np.array([], int), tiny_model)
-
-
-def test_positions_are_canonical(tiny_model, tiny_cells, tiny_tokens):
-    table = Positions.of(tiny_tokens, tiny_model.info)
-    counts = tiny_cells.counts.toarray()
-    i = 0
-    for cell, row in enumerate(counts):
-        order = np.argsort(-row, kind="stable")
-        for rank, gene in enumerate(order[row[order] > 0]):
-            assert (table.cell[i], table.token[i], table.rank[i]) == (cell, gene + 4, rank)
-            i += 1
-    assert i == len(table)
-    assert (table.cell.dtype, table.token.dtype, table.rank.dtype) == (np.int32, np.int32, np.uint16)
-
-
-def test_rank_follows_the_values_where_a_model_has_them(tiny_model):
-    ids = np.array([2, 5, 6, 7, 3, 2, 8, 9, 3], np.int32)
-    values = np.array([0, 1, 9, 4, 0, 0, 3, 3, 0], np.float32)
-    table = Positions.of(Tokens(ids, values, np.array([0, 5, 9])), tiny_model.info)
-    assert table.token.tolist() == [5, 6, 7, 8, 9] and table.rank.tolist() == [2, 0, 1, 0, 1]
-
-
-def test_positions_round_trip_and_damage(tiny_model, tiny_tokens, tmp_path):
-    table = Positions.of(tiny_tokens, tiny_model.info)
-    table.save(tmp_path)
-    np.testing.assert_array_equal(Positions.load(tmp_path).token, table.token)
-    np.save(tmp_path / "rank.npy", table.rank[:-1])
-    with pytest.raises(BiosaeError, match="differ in length"):
-        Positions.load(tmp_path)
-    (tmp_path / "cell.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(BiosaeError, match="cannot be read"):
-        Positions.load(tmp_path)
-
-
-def test_layout_refuses_a_model_that_pads_on_the_left(tiny_model, tiny_tokens):
-    layout = Layout(tiny_tokens, tiny_model.info)
-    batch = tiny_model.collate(tiny_tokens, [0, 1])
-    layout.check(batch)
-    batch.is_gene = batch.is_gene.flip(1)
-    with pytest.raises(BiosaeError, match="sequence order"):
-        layout.check(batch)
-
-
-def test_samples_are_uniform_disjoint_and_reproducible(tiny_model, tiny_tokens):
-    table = Positions.of(tiny_tokens, tiny_model.info)
-    heldout = np.zeros(tiny_tokens.n_cells, bool)
-    heldout[::4] = True
-    train, test = sample_rows(table, heldout, 200, 50, seed=5)
-    again, _ = sample_rows(table, heldout, 200, 50, seed=5)
-    other, _ = sample_rows(table, heldout, 200, 50, seed=6)
-    np.testing.assert_array_equal(train, again)
-    assert not np.array_equal(train, other)
-    assert len(np.unique(train)) == 200 and len(np.unique(test)) == 50
-    assert not heldout[table.cell[train]].any() and heldout[table.cell[test]].all()
-    hits = np.zeros(len(table))
-    for seed in range(400):
-        hits[sample_rows(table, heldout, 200, 1, seed=seed)[0]] += 1
-    pool = ~heldout[table.cell]
-    rate = hits[pool] / 400
-    expected = 200 / pool.sum()
-    deviation = np.sqrt(expected * (1 - expected) / 400)
-    assert abs(rate - expected).max() < 5 * deviation, "each training position is equally likely"
-
-
-def test_asking_for_more_than_there_is_gives_all(tiny_model, tiny_tokens):
-    table = Positions.of(tiny_tokens, tiny_model.info)
-    heldout = np.arange(tiny_tokens.n_cells) < 10
-    train, test = sample_rows(table, heldout, 10**6, 10**6)
-    np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(len(table)))
 
 
 # ---- first pass
@@ -138,7 +35,9 @@ def test_sample_equals_the_dense_reference(tiny_model, tiny_tokens, dense, tmp_p
 def test_sample_runs_only_the_cells_that_it_needs(tiny_model, tiny_tokens, monkeypatch):
     seen = []
     hidden = tiny_model.hidden
-    monkeypatch.setattr(tiny_model, "hidden", lambda b, layers: (seen.extend(b.cells), hidden(b, layers))[1])
+    monkeypatch.setattr(
+        tiny_model, "hidden", lambda b, layers, **kw: (seen.extend(b.cells), hidden(b, layers, **kw))[1]
+    )
     starts = Layout(tiny_tokens, tiny_model.info).starts
     rows = np.array([starts[3], starts[8], starts[8] + 2])
     sample_activations(tiny_model, tiny_tokens, rows)
@@ -202,7 +101,9 @@ def test_resume_after_a_kill_redoes_only_the_rest(tiny_model, tiny_saes, tiny_to
         CodeStore.open(tmp_path / "cut" / "layer_00")
 
     calls.clear()
-    monkeypatch.setattr(tiny_model, "hidden", lambda b, layers: (calls.append(b.cells), hidden(b, layers))[1])
+    monkeypatch.setattr(
+        tiny_model, "hidden", lambda b, layers, **kw: (calls.append(b.cells), hidden(b, layers, **kw))[1]
+    )
     resumed = stream_codes(tiny_model, tiny_saes, tiny_tokens, folders(tmp_path / "cut"), chunk=10)
     assert set(np.concatenate(calls)) == set(range(20, 40))
     for layer in whole:
@@ -219,7 +120,9 @@ def test_a_damaged_chunk_of_one_layer_is_redone_alone(tiny_model, tiny_saes, tin
     (where[1] / "values.npy").write_bytes(raw)
     asked = []
     hidden = tiny_model.hidden
-    monkeypatch.setattr(tiny_model, "hidden", lambda b, layers: (asked.append(list(layers)), hidden(b, layers))[1])
+    monkeypatch.setattr(
+        tiny_model, "hidden", lambda b, layers, **kw: (asked.append(list(layers)), hidden(b, layers, **kw))[1]
+    )
     again = stream_codes(tiny_model, tiny_saes, tiny_tokens, where, chunk=10)
     assert asked == [[1]]
     np.testing.assert_array_equal(again[1].values, good)
@@ -236,72 +139,3 @@ def test_errors_of_the_writing_thread_surface(tiny_model, tiny_saes, tiny_tokens
     with pytest.raises(OSError, match="No space left"):
         stream_codes(tiny_model, tiny_saes, tiny_tokens, folders(tmp_path))
     assert read_json(tmp_path / "layer_00" / "meta.json")["chunks"] == [], "a chunk that failed is not in the ledger"
-
-
-# ---- memory
-
-
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
-def test_out_of_memory_halves_the_batch(tiny_model, tiny_tokens, monkeypatch, dense, error):
-    tried = []
-    hidden = tiny_model.hidden
-
-    def small_memory(batch, layers):
-        tried.append(batch.ids.numel())
-        if batch.ids.numel() > 150:
-            raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")
-        return hidden(batch, layers)
-
-    monkeypatch.setattr(tiny_model, "hidden", small_memory)
-    rows = np.arange(len(dense[0]))
-    states = sample_activations(tiny_model, tiny_tokens, rows, dtype=np.float32)
-    np.testing.assert_allclose(states[2], dense[2], atol=1e-5)
-    widest = int(tiny_tokens.lengths.max())
-    assert tried[:4] == [39 * widest, 19 * widest, 9 * widest, 4 * widest] and max(tried[4:]) <= 150
-
-
-def test_other_errors_are_not_taken_for_memory(tiny_model, tiny_tokens, monkeypatch):
-    monkeypatch.setattr(tiny_model, "hidden", lambda *_: torch.ones(2) @ torch.ones(3))
-    with pytest.raises(RuntimeError, match=r"inconsistent tensor size|size mismatch"):
-        sample_activations(tiny_model, tiny_tokens, np.arange(5))
-
-
-def test_one_cell_too_large_is_a_sentence(tiny_model, tiny_tokens, monkeypatch):
-    def none(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(tiny_model, "hidden", none)
-    with pytest.raises(BiosaeError, match=r"One cell of [0-9]+ tokens does not fit"):
-        sample_activations(tiny_model, tiny_tokens, np.arange(50))
-
-
-def test_budget_and_buckets(tiny_model, tiny_tokens):
-    assert Budget(tiny_model.info, CPU, 123).max_tokens == 123
-    assert Budget(tiny_model.info, CPU).max_tokens >= 1024
-    assert Budget(tiny_model.info, CPU, extra=1 << 60).max_tokens == 1, "memory asked for by the caller counts"
-    shapes = [
-        (b.ids.shape, b.cells)
-        for b in map_batches(tiny_model, tiny_tokens, np.arange(40), lambda b: b, Budget(tiny_model.info, CPU, 150))
-    ]
-    assert all(rows * width <= 150 for (rows, width), _ in shapes)
-    assert sorted(np.concatenate([c for _, c in shapes])) == list(range(40))
-    widths = [width for (_, width), _ in shapes]
-    assert widths == sorted(widths, reverse=True)
-
-
-def test_device_report_names_the_threads_really_used():
-    assert f"{torch.get_num_threads()} threads" in device_report("cpu")
-
-
-def test_drain_keeps_order_and_raises():
-    seen = []
-    with Drain(CPU, depth=2) as drain:
-        for i in range(20):
-            drain.push([torch.tensor(i)], lambda a: seen.append(int(a)))
-    assert seen == list(range(20))
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"), Drain(CPU) as drain:
-        drain.push([], fail)

@@ -161,7 +161,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, capsys):
 
 
 class FakeHub:
-    """huggingface_hub's upload and download calls, onto a local directory."""
+    """huggingface_hub's upload calls, onto a local directory."""
 
     def __init__(self, root):
         self.root = root
@@ -179,11 +179,10 @@ class FakeHub:
         return f"commit of {repo_id}"
 
 
-def test_upload_then_download(tmp_path, monkeypatch, x):
+def test_what_is_uploaded_loads_again(tmp_path, monkeypatch, x):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: FakeHub(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repo, **_: str(tmp_path / "hub" / repo))
     formats.save_sae(tmp_path / "local", noisy())
     (tmp_path / "local" / "notes.txt").write_text("stays here")
     assert formats.upload_saes("me/saes", {"layer_03": tmp_path / "local"}) == "commit of me/saes"
@@ -191,10 +190,7 @@ def test_upload_then_download(tmp_path, monkeypatch, x):
         "cfg.json",
         "sae_weights.safetensors",
     ]
-    assert torch.equal(formats.download_sae("me/saes", "layer_03")(x), noisy()(x))
-    assert torch.equal(formats.download_sae(str(tmp_path / "hub/me/saes"), "layer_03")(x), noisy()(x))
-    with pytest.raises(BiosaeError):
-        formats.download_sae("me/saes", "layer_99")
+    assert torch.equal(formats.load_sae(tmp_path / "hub/me/saes/layer_03")(x), noisy()(x))
 
 
 def test_damaged_sae_is_not_uploaded(tmp_path, monkeypatch):
@@ -272,3 +268,16 @@ def test_damage_gives_a_clear_error_or_a_whole_model(tmp_path, seed, target):
         assert str(e)
     else:
         assert loaded.encode(torch.zeros(2, loaded.d_in))[0].shape == (2, loaded.width)
+
+
+def test_without_a_network_the_upload_is_refused_in_a_sentence(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    class Offline:
+        def create_repo(self, *_: object, **__: object) -> None:
+            raise ConnectionError("no route to host\nmore")
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Offline)
+    formats.save_sae(tmp_path / "sae", noisy())
+    with pytest.raises(BiosaeError, match=r"did not take the SAEs \(no route to host\).*hf auth login"):
+        formats.upload_saes("me/saes", {"layer_00": tmp_path / "sae"})

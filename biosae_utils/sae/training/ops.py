@@ -5,7 +5,8 @@ Shapes: S autoencoders, B vectors each, d = d_in, F = d_sae, k active latents. W
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,12 +15,23 @@ from torch import Tensor
 class Ops(Protocol):
     """The six products of a step; see `kernels` for what each computes."""
 
-    centre: Any
-    select: Any
-    decode: Any
-    gradients: Any
-    norms: Any
-    adam: Any
+    @property
+    def centre(self) -> Callable[..., None]: ...
+
+    @property
+    def select(self) -> Callable[..., None]: ...
+
+    @property
+    def decode(self) -> Callable[..., None]: ...
+
+    @property
+    def gradients(self) -> Callable[..., None]: ...
+
+    @property
+    def norms(self) -> Callable[..., Tensor]: ...
+
+    @property
+    def adam(self) -> Callable[..., None]: ...
 
 
 class TorchOps:

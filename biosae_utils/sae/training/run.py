@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.batching import progress
+from biosae_utils.sae.training.checkpoints import Checkpoint
 from biosae_utils.sae.training.ops import Ops
 from biosae_utils.sae.training.stacked import StackedTrainer
 from biosae_utils.sae.training.trainer import SAETrainer, TrainConfig, TrainResult, input_moments
@@ -35,6 +38,7 @@ __all__ = [
 ]
 
 Sample = np.ndarray | Tensor
+PIECE = 50  # steps between two words to the progress bar
 
 
 def as_tensor(sample: Sample, device: torch.device | str = "cpu") -> Tensor:
@@ -78,6 +82,7 @@ def train_one(
     device: torch.device | str = "cpu",
     name: str = "",
     advance: Callable[[int], None] | None = None,
+    folder: Path | str | None = None,
 ) -> TrainResult:
     """Train one SAE on a sample (n, d_in).
 
@@ -89,16 +94,31 @@ def train_one(
         Said in errors, for instance ``"layer 3, seed 0"``.
     advance : callable, optional
         Called with the number of steps just done.
+    folder : path, optional
+        Keep a checkpoint there about once a minute, and the SAE at the end. A training that was killed goes on from
+        it, to the very weights of one that was not; a finished one is read. `name` and `config` tell trainings apart.
     """
+    advance = advance or (lambda steps: None)
     data = as_tensor(sample, device)
     trainer = SAETrainer.from_sample(data, config, device=device, name=name)
+    checkpoint = Checkpoint(folder, name, config, len(data), trainer.mean, trainer.scale) if folder else None
+    if checkpoint:
+        if (result := checkpoint.finished(device)) is not None:
+            advance(config.steps)
+            return result
+        checkpoint.resume(trainer)
+        advance(trainer.step_no)
     begin = time.perf_counter()
-    batches = shuffled_batches(data, config.batch_size, config.seed)
+    batches = shuffled_batches(data, config.batch_size, config.seed, start=trainer.step_no)
     while (left := config.steps - trainer.step_no) > 0:
-        trainer.fit(islice(batches, min(50, left)))
-        if advance:
-            advance(min(50, left))
-    return trainer.result(time.perf_counter() - begin)
+        trainer.fit(islice(batches, min(PIECE, left)))
+        advance(min(PIECE, left))
+        if checkpoint:
+            checkpoint.keep(trainer)
+    result = trainer.result(checkpoint.seconds if checkpoint else time.perf_counter() - begin)
+    if checkpoint:
+        checkpoint.finish(result)
+    return result
 
 
 @dataclass(frozen=True)
@@ -110,13 +130,15 @@ class Job:
     name: str = ""
 
 
-def train_many(jobs: Sequence[Job], *, device: torch.device | str = "cpu") -> list[TrainResult]:
+def train_many(
+    jobs: Sequence[Job], *, device: torch.device | str = "cpu", folder: Path | str | None = None
+) -> list[TrainResult]:
     """Train several SAEs, each as `train_one` would.
 
     On a CPU each has one thread to itself and as many run at once as torch has threads: small matrices gain more from
     that than from two threads on each of them. Results do not depend on how many run side by side.
     """
-    return side_by_side(train_one, jobs, device)
+    return side_by_side(partial(train_one, folder=folder), jobs, device)
 
 
 def side_by_side(
@@ -146,6 +168,7 @@ def train_layers(
     *,
     n_seeds: int = 1,
     device: torch.device | str = "cpu",
+    folder: Path | str | None = None,
 ) -> dict[int, list[TrainResult]]:
     """Train `n_seeds` SAEs (seeds ``config.seed``, ``config.seed + 1`` ...) for every layer.
 
@@ -157,20 +180,23 @@ def train_layers(
     n_seeds : int
     device : torch.device or str
         On CUDA all SAEs are one stacked parameter (`train_stacked`), elsewhere see `train_many`.
+    folder : path, optional
+        Keep there what `train_one` keeps, so that a call that was killed goes on where it was. Whoever stores the
+        results deletes it. A stack of SAEs on CUDA takes minutes; only finished ones are kept.
 
     Returns
     -------
     dict of layer to list of TrainResult, in order of seeds
     """
     if torch.device(device).type == "cuda" and config.kind == "topk":
-        return train_stacked(samples, config, n_seeds=n_seeds, device=device)
+        return train_stacked(samples, config, n_seeds=n_seeds, device=device, folder=folder)
     seeds = range(config.seed, config.seed + n_seeds)
     jobs = [
         Job(sample, replace(config, seed=seed), f"layer {layer}, seed {seed}")
         for layer, sample in samples.items()
         for seed in seeds
     ]
-    done = iter(train_many(jobs, device=device))
+    done = iter(train_many(jobs, device=device, folder=folder))
     return {layer: [next(done) for _ in seeds] for layer in samples}
 
 
@@ -184,6 +210,7 @@ def train_stacked(
     n_seeds: int = 1,
     device: torch.device | str = "cuda",
     ops: Ops | None = None,
+    folder: Path | str | None = None,
 ) -> dict[int, list[TrainResult]]:
     """`train_layers` on a GPU: every layer and seed in one stack.
 
@@ -195,30 +222,40 @@ def train_stacked(
     if len(shapes) != 1:
         raise BiosaeError(f"Samples of different shapes {sorted(shapes)} cannot train stacked", do="use train_many")
     ((n, d),) = shapes
-    seeds = [config.seed + i for i in range(n_seeds)]
-    stack = [(i, seed) for i in range(len(layers)) for seed in seeds]
+    stack = [(i, config.seed + repeat) for i in range(len(layers)) for repeat in range(n_seeds)]
+    seeds, names = [seed for _, seed in stack], [f"layer {layers[i]}, seed {seed}" for i, seed in stack]
     moments = [input_moments(_slab(samples[layer], slice(0, n, max(1, n // 100_000))).to(device)) for layer in layers]
-    trainer = StackedTrainer(
-        d,
-        config,
-        [seed for _, seed in stack],
-        torch.stack([moments[i][0] for i, _ in stack]),
-        torch.tensor([moments[i][1] for i, _ in stack]),
-        [f"layer {layers[i]}, seed {seed}" for i, seed in stack],
-        device=device,
-        ops=ops,
-    )
+    means, scales = zip(*(moments[i] for i, _ in stack), strict=True)
+    configs = [replace(config, seed=seed) for seed in seeds]
+    facts = zip(names, configs, [n] * len(stack), means, scales, strict=True)
+    kept = [Checkpoint(folder, *those) for those in facts] if folder else []
+    results = [result for checkpoint in kept if (result := checkpoint.finished(device)) is not None]
+    if len(results) < len(stack):
+        trainer = StackedTrainer(
+            d, config, seeds, torch.stack(means), torch.tensor(scales), names, device=device, ops=ops
+        )
+        begin = time.perf_counter()
+        _fit_stack(trainer, [samples[layer] for layer in layers], stack)
+        results = trainer.results(seeds, time.perf_counter() - begin)
+        for checkpoint, result in zip(kept, results, strict=False):
+            checkpoint.finish(result)
+    done = iter(results)
+    return {layer: [next(done) for _ in range(n_seeds)] for layer in layers}
+
+
+def _fit_stack(trainer: StackedTrainer, samples: Sequence[Sample], stack: Sequence[tuple[int, int]]) -> None:
+    """All steps of a stack of (number of the sample, seed)."""
+    (n, d), config, device = samples[0].shape, trainer.config, trainer.device
     size = min(config.batch_size, n)
-    turns = _turns(len(layers) * n * d * 2, trainer, size)
+    turns = _turns(len(samples) * n * d * 2, trainer, size)
     first_row = torch.tensor([i * math.ceil(n / turns) for i, _ in stack]).unsqueeze(1)
-    orders = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
+    orders = {seed: torch.Generator().manual_seed(seed) for _, seed in stack}
     bar, advance = progress(f"training {len(stack)} SAEs at once", config.steps, unit="steps")
-    begin = time.perf_counter()
     with bar:
         while trainer.step_no < config.steps:
             for turn in range(turns):
                 if turns > 1 or trainer.step_no == 0:
-                    slabs = [_slab(samples[layer], slice(turn, n, turns)) for layer in layers]
+                    slabs = [_slab(sample, slice(turn, n, turns)) for sample in samples]
                     here = len(slabs[0])
                     data = _uploaded(slabs, math.ceil(n / turns), device)
                 shuffled = {seed: torch.randperm(here, generator=g) for seed, g in orders.items()}
@@ -228,8 +265,6 @@ def train_stacked(
                         break
                     trainer.step(data, order[:, start : start + size])
                     advance(1)
-    done = iter(trainer.results([seed for _, seed in stack], time.perf_counter() - begin))
-    return {layer: [next(done) for _ in seeds] for layer in layers}
 
 
 def _slab(sample: np.ndarray | Tensor, rows: slice) -> Tensor:

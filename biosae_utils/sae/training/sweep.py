@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,13 +99,36 @@ def grid(config: TrainConfig, d_in: int, rates: Sequence[float] = (), steps: Seq
 # ---- trying it ------------------------------------------------------------------------------------------------------
 
 
-def sweep(
+@dataclass(frozen=True)
+class Trial:
+    """One training of a sweep.
+
+    Attributes
+    ----------
+    config : TrainConfig
+    lr : float
+        Its peak learning rate.
+    fvu, dead : float
+        On held-out vectors, and share of latents that never fire on them; NaN if the training diverged.
+    seconds : float
+        Wall time of the training; NaN if it diverged.
+    """
+
+    config: TrainConfig
+    lr: float
+    fvu: float = math.nan
+    dead: float = math.nan
+    seconds: float = math.nan
+
+
+def trials(
     sample: Sample,
     heldout: Sample,
     configs: Sequence[TrainConfig],
     *,
     device: torch.device | str = "cpu",
-) -> pd.DataFrame:
+    folder: Path | str | None = None,
+) -> list[Trial]:
     """Train once with each config and judge by held-out FVU: the evidence behind a learning rate or a length.
 
     Parameters
@@ -112,28 +136,37 @@ def sweep(
     sample, heldout : array (n, d_in)
         Of different cells.
     configs : sequence of TrainConfig
+    folder : path, optional
+        Where trainings are kept, see `train_one`.
 
     Returns
     -------
-    DataFrame
-        lr, steps, batch_size, k, expansion, fvu, dead (share of latents that never fire on `heldout`), seconds; the
-        best first, those that diverged last and without numbers.
+    list of Trial
+        The best first, those that diverged last.
     """
-    import pandas as pd
-
     from biosae_utils.sae.metrics import evaluate
 
-    names = ("steps", "batch_size", "k", "expansion")
-    rows = []
+    found = []
     jobs = [Job(sample, config, f"lr {config.peak_lr(sample.shape[1]):g}, {config.steps} steps") for config in configs]
-    for config, result in zip(configs, side_by_side(_if_it_converges, jobs, device), strict=True):
-        row = {"lr": config.peak_lr(sample.shape[1]), **{name: getattr(config, name) for name in names}}
-        row |= dict.fromkeys(("fvu", "dead", "seconds"), math.nan)
+    results = side_by_side(partial(_if_it_converges, folder=folder), jobs, device)
+    for config, result in zip(configs, results, strict=True):
+        trial = Trial(config, config.peak_lr(sample.shape[1]))
         if result is not None:
             quality = evaluate(result.sae, heldout)
-            row |= {"fvu": quality.fvu, "dead": quality.dead, "seconds": result.seconds}
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values("fvu", ignore_index=True)
+            trial = replace(trial, fvu=quality.fvu, dead=quality.dead, seconds=result.seconds)
+        found.append(trial)
+    return sorted(found, key=lambda trial: (math.isnan(trial.fvu), trial.fvu))
+
+
+def as_table(found: Sequence[Trial]) -> pd.DataFrame:
+    """One row for each trial: lr, steps, batch_size, k, expansion, fvu, dead; the same on every machine."""
+    import pandas as pd
+
+    own = ("steps", "batch_size", "k", "expansion")
+    rows = [
+        {"lr": t.lr, **{name: getattr(t.config, name) for name in own}, "fvu": t.fvu, "dead": t.dead} for t in found
+    ]
+    return pd.DataFrame(rows)
 
 
 def _if_it_converges(*args: Any, **kwargs: Any) -> TrainResult | None:
@@ -213,7 +246,7 @@ def choose(table: pd.DataFrame, d_in: int) -> Choice:
     Parameters
     ----------
     table : DataFrame
-        Columns lr, steps, fvu as from `sweep`; NaN where training diverged.
+        Columns lr, steps, fvu as from `as_table`; NaN where training diverged.
     d_in : int
         Width of the vectors.
 

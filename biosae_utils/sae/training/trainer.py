@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,8 +17,8 @@ from torch import Tensor, nn
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.sparse_ops import SquaredError
-from biosae_utils.sae.topk import Kind, TopKSAE
-from biosae_utils.store import atomic_path
+from biosae_utils.sae.topk import TopKSAE
+from biosae_utils.sae_options import SaeOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +27,19 @@ DIVERGED = 100.0  # predicting the mean has loss 1
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How one SAE is trained.
+class TrainConfig(SaeOptions):
+    """How one SAE is trained: what `SaeOptions` lets one choose, and what stays as it was measured to be best.
+
+    Half the default batch and a third more steps than 600 of 2,048 reach the same held-out FVU with two thirds of the
+    work (0.061 at 900 steps, 0.065 at 600, against 0.062; d_in = 192).
 
     Attributes
     ----------
-    expansion, k, kind, groups
-        ``d_sae / d_in``; active latents; see `TopKSAE`.
-    steps, batch_size : int
-        Half the batch and a third more steps than 600 of 2,048 reach the same held-out FVU with two thirds of the work
-        (0.061 at 900 steps, 0.065 at 600, against 0.062; d_in = 192).
-    lr : float, optional
-        Peak learning rate of Adam, by default `default_lr`; linear warm-up over the first `warmup` share of steps,
-        linear decay over the last `decay`.
+    groups : tuple of int, optional
+        See `TopKSAE`.
+    warmup, decay : float
+        Shares of the steps over which Adam's learning rate rises linearly to its peak, `lr` or else `default_lr`, and
+        falls from it to nothing.
     auxk_alpha : float
         Weight of AuxK: latents that are dead explain what the live ones leave over. 0 switches it off.
     dead_after : int
@@ -53,13 +52,7 @@ class TrainConfig:
         Of the initial weights and of the order of batches.
     """
 
-    expansion: int = 4
-    k: int = 16
-    kind: Kind = "topk"
     groups: tuple[int, ...] | None = None
-    steps: int = 800
-    batch_size: int = 1024
-    lr: float | None = None
     warmup: float = 0.05
     decay: float = 0.2
     auxk_alpha: float = 1 / 32
@@ -172,7 +165,8 @@ class SAETrainer:
         device: torch.device | str = "cpu",
         name: str = "",
     ) -> None:
-        self.sae, self.config, self.scale, self.name = sae.to(device).train(), config, float(scale), name
+        self.sae, self.config, self.name = sae.to(device).train(), config, name
+        self.mean, self.scale = mean, float(scale)
         with torch.no_grad():
             sae.b_dec.copy_(mean * self.scale)
         sae.W_dec.requires_grad_(not config.freeze_decoder)
@@ -203,7 +197,7 @@ class SAETrainer:
         reconstructions = sae.decode_prefixes(values, indices) if sae.groups else [sae.decode(values, indices)]
         squares, errors = zip(*(SquaredError.apply(y, x) for y in reconstructions), strict=True)
         loss = sum(squares) / (x.numel() * len(squares))
-        total = loss + self._auxk(x, -errors[-1])
+        total = loss + self._auxk(x, errors[-1])
         total.backward()
         value = loss.item()
         if not (math.isfinite(value) and value < DIVERGED):
@@ -211,8 +205,9 @@ class SAETrainer:
         self._update()
         with torch.no_grad():
             active = values > 0
-            self.silent += len(x)
-            self.silent[indices[active]] = 0
+            hit = torch.zeros(sae.d_sae + 1, dtype=torch.long, device=indices.device)
+            hit.scatter_(0, torch.where(active, indices, sae.d_sae).view(-1), 1)
+            self.silent.add_(len(x)).mul_(1 - hit[:-1])
             if sae.kind == "batchtopk" and active.any():
                 floor = values[active].min()
                 sae.threshold.copy_(floor if self.step_no == 0 else torch.lerp(sae.threshold, floor, 0.1))
@@ -221,8 +216,8 @@ class SAETrainer:
             self._log(x, errors[-1], value, active, factor)
         return value
 
-    def _auxk(self, x: Tensor, residual: Tensor) -> Tensor | float:
-        """Loss of the dead latents' own reconstruction of the residual; 0 when none is dead.
+    def _auxk(self, x: Tensor, error: Tensor) -> Tensor | float:
+        """Loss of the dead latents' own reconstruction of what is left over, ``-error``; 0 when none is dead.
 
         At most d_in / 2 of them take part, in turns; each vector uses the k of them that suit it best, not cut at zero,
         so that a latent far below zero is pulled back as well (measured on planted ones at -5: 4 of 5 came back,
@@ -239,19 +234,19 @@ class SAETrainer:
         pre = (x - sae.b_dec.detach()) @ sae.W_enc.t()[dead].t() + sae.b_enc[dead]
         top = pre.topk(min(sae.k, len(dead)), dim=1, sorted=False)
         code = torch.zeros_like(pre).scatter(1, top.indices, top.values)
-        left = (residual - code @ sae.W_dec[dead]).pow(2).sum()
-        return weight * left / residual.pow(2).sum().clamp_min(1e-12)
+        left = (error + code @ sae.W_dec[dead]).pow(2).sum()
+        return weight * left / error.pow(2).sum().clamp_min(1e-12)
 
     @torch.no_grad()
     def _update(self) -> None:
         W_dec = self.sae.W_dec
         if W_dec.grad is not None:  # a change along a row would be undone by the normalisation
-            W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
+            W_dec.grad.addcmul_(torch.linalg.vecdot(W_dec.grad, W_dec)[:, None], W_dec, value=-1)
         nn.utils.clip_grad_norm_(self.params, self.config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if W_dec.requires_grad:
-            W_dec /= W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
     def _log(self, x: Tensor, error: Tensor, loss: float, active: Tensor, factor: float) -> None:
         fvu = error.detach().pow(2).sum() / (x - x.mean(0)).pow(2).sum().clamp_min(1e-12)
@@ -284,35 +279,20 @@ class SAETrainer:
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
-    def checkpoint(self, path: Path | str) -> None:
-        """Write everything that `resume` needs; the file is whole or absent."""
-        state = {
-            "config": asdict(self.config),
+    def state(self) -> dict[str, Any]:
+        """Everything that `load_state` needs (see `checkpoints`)."""
+        return {
             "sae": self.sae.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "silent": self.silent,
             "step_no": self.step_no,
             "history": self.history,
-            "scale": self.scale,
         }
-        with atomic_path(path) as tmp:
-            torch.save(state, tmp)
 
-    def resume(self, path: Path | str) -> SAETrainer:
-        """Go on from a checkpoint of the same config; later steps equal those of an uninterrupted run bit for bit."""
-        try:
-            state = torch.load(path, weights_only=True, map_location=self.sae.b_dec.device)
-            same = state["config"] == asdict(self.config)
-        except FileNotFoundError as e:
-            raise BiosaeError("There is no such checkpoint", where=str(path)) from e
-        except Exception as e:
-            raise BiosaeError("The checkpoint is damaged", where=str(path), do="delete it and train again") from e
-        if not same:
-            raise BiosaeError(
-                "The checkpoint belongs to another training config", where=str(path), do="delete it and train again"
-            )
+    def load_state(self, state: dict[str, Any]) -> SAETrainer:
+        """Go on from a state of the same config and sample; later steps equal an uninterrupted run's bit for bit."""
         self.sae.load_state_dict(state["sae"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.silent.copy_(state["silent"])
-        self.step_no, self.history, self.scale = state["step_no"], state["history"], state["scale"]
+        self.step_no, self.history = state["step_no"], state["history"]
         return self

@@ -1,7 +1,5 @@
-"""The stacked trainer against the single one, and its Triton kernels against plain PyTorch."""
+"""The stacked trainer against the single one."""
 
-import importlib.util
-import os
 from dataclasses import replace
 from itertools import islice
 
@@ -9,7 +7,6 @@ import pytest
 import torch
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.sae.training.ops import TorchOps
 from biosae_utils.sae.training.run import (
     SAETrainer,
     TrainConfig,
@@ -27,7 +24,7 @@ CONFIG = TrainConfig(expansion=4, k=5, steps=30, batch_size=100, lr=3e-3, dead_a
 @pytest.fixture(autouse=True)
 def one_precision(monkeypatch):
     """Both trainers choose latents in float32, or near-ties would part them."""
-    monkeypatch.setattr("biosae_utils.sae.sparse_ops.cpu_has_amx", lambda: False)
+    monkeypatch.setattr("biosae_utils.sae.sparse_ops.cpu_has_bf16", lambda: False)
 
 
 def sample(seed: int, n: int = 1_000) -> torch.Tensor:
@@ -110,125 +107,3 @@ def test_shapes_and_kinds_that_cannot_be_stacked_are_refused():
         train_stacked({0: sample(1), 1: sample(1)[:500]}, CONFIG, device="cpu")
     with pytest.raises(BiosaeError, match="TopK"):
         train_stacked({0: sample(1)}, replace(CONFIG, kind="batchtopk"), device="cpu")
-
-
-# ---- kernels -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("Triton is not installed (it comes with the CUDA builds of PyTorch)")
-    if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
-        pytest.skip("no GPU; on a CPU set TRITON_INTERPRET=1 before Python starts")
-    from biosae_utils.sae.training import kernels
-
-    return kernels
-
-
-@pytest.fixture(params=[(2, 4, 40, 96, 5), (1, 3, 24, 64, 8), (2, 2, 130, 150, 3)], ids=str)
-def case(request):
-    """Inputs of every product: S, B, d, F, k."""
-    S, B, d, F, k = request.param
-    g = torch.Generator().manual_seed(0)
-    on = "cuda" if torch.cuda.is_available() else "cpu"
-
-    def rand(*shape):
-        return torch.randn(*shape, generator=g).to(on)
-
-    W = torch.nn.functional.normalize(rand(S, F, d), dim=2)
-    return {
-        "shape": (S, B, d, F, k),
-        "W": W,
-        "low": W.bfloat16(),
-        "xc": rand(S, B, d).bfloat16(),
-        "pre": rand(S, B, F).bfloat16(),
-        "bias": 0.1 * rand(S, F),
-        "rand": rand,
-        "on": on,
-    }
-
-
-def outputs(case, *names):
-    S, B, d, _, k = case["shape"]
-    shapes = {"values": (S, B, k), "indices": (S, B, k), "error": (S, B, d), "to_values": (S, B, k), "squares": (S, B)}
-    kinds = {"indices": torch.int32, "error": torch.bfloat16}
-    return [torch.zeros(shapes[n], dtype=kinds.get(n, torch.float32), device=case["on"]) for n in names]
-
-
-def test_select_chooses_the_same_latents(kernels, case):
-    ours, theirs = outputs(case, "values", "indices"), outputs(case, "values", "indices")
-    kernels.select(case["pre"], case["bias"], *ours)
-    TorchOps.select(case["pre"], case["bias"], *theirs)
-    full = case["pre"].float() + case["bias"].unsqueeze(1)
-    torch.testing.assert_close(full.gather(2, ours[1].long()).relu(), ours[0])
-    assert (ours[1].sort(2).values.diff(dim=2) > 0).all(), "a latent was chosen twice"
-    # the choice is made with the 8 digits of bf16, so the k-th value may be a hair below the true one
-    torch.testing.assert_close(ours[0].sum(2), theirs[0].sum(2), rtol=1e-2, atol=1e-2)
-
-
-def test_select_by_pieces_chooses_the_same_latents(kernels, case, monkeypatch):
-    whole, pieces = outputs(case, "values", "indices"), outputs(case, "values", "indices")
-    kernels.select(case["pre"], case["bias"], *whole)
-    monkeypatch.setattr("biosae_utils.sae.training.select_kernel.PIECE", 40)
-    kernels.select(case["pre"], case["bias"], *pieces)
-    full = case["pre"].float() + case["bias"].unsqueeze(1)
-    torch.testing.assert_close(full.gather(2, pieces[1].long()).relu(), pieces[0])
-    torch.testing.assert_close(pieces[0].sum(2), whole[0].sum(2), rtol=1e-2, atol=1e-2)
-    assert (pieces[1].sort(2).values.diff(dim=2) > 0).all(), "a latent was chosen twice"
-
-
-def test_select_with_fewer_positive_entries_than_k(kernels, case):
-    values, indices = outputs(case, "values", "indices")
-    pre = -case["pre"].abs()
-    pre[..., 7] = 1.0
-    kernels.select(pre, torch.zeros_like(case["bias"]), values, indices)
-    assert ((values > 0).sum(2) == 1).all()
-    assert (indices.sort(2).values.diff(dim=2) > 0).all()
-
-
-def test_the_other_products_agree(kernels, case):
-    S, _, d, F, _ = case["shape"]
-    values, indices = outputs(case, "values", "indices")
-    TorchOps.select(case["pre"], case["bias"], values, indices)
-    ours, theirs = outputs(case, "error", "to_values", "squares"), outputs(case, "error", "to_values", "squares")
-    kernels.decode(case["xc"], case["low"], values, indices, *ours, 0.1)
-    TorchOps.decode(case["xc"].float(), case["low"].float(), values, indices, *theirs, 0.1)
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=2e-2, atol=2e-2)
-
-    def empty():
-        return [torch.full((S, F, d), 9.0, device=case["on"]) for _ in range(2)] + [
-            torch.empty(S, F, device=case["on"])
-        ]
-
-    a, b = empty(), empty()
-    kernels.gradients(values, indices, ours[1], ours[0], case["xc"], *a, 0.1)
-    TorchOps.gradients(values, indices, ours[1], ours[0].float(), case["xc"].float(), *b, 0.1)
-    for x, y in zip(a, b, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
-
-    parts = kernels.norms(case["W"], a[0], a[1])
-    torch.testing.assert_close(parts, TorchOps.norms(case["W"], a[0], a[1]), rtol=1e-3, atol=1e-4)
-    clip = torch.linspace(0.5, 1, S, device=case["on"])
-    for unit in (False, True):
-        results = []
-        for ops in (kernels, TorchOps):
-            p, m, v = case["W"].clone(), torch.zeros_like(case["W"]), torch.zeros_like(case["W"])
-            low = case["low"].clone()
-            for step in (1, 2):
-                ops.adam(p, low, m, v, a[0], parts, clip, 1e-2, step, unit=unit)
-            results.append((p, m, v, low))
-        for x, y in zip(*results, strict=True):
-            torch.testing.assert_close(x, y, rtol=1e-2 if x.dtype == torch.bfloat16 else 1e-3, atol=1e-5)
-
-
-def test_centre_gathers_scales_and_subtracts(kernels, case):
-    S, B, d, _, _ = case["shape"]
-    data = case["rand"](50, d).half()
-    rows = torch.randint(50, (S, B)).to(case["on"])
-    scale, b_dec = torch.linspace(1, 2, S, device=case["on"]), case["rand"](S, d)
-    ours, theirs = torch.empty_like(case["xc"]), torch.empty_like(case["xc"])
-    kernels.centre(data, rows, scale, b_dec, ours)
-    TorchOps.centre(data, rows, scale, b_dec, theirs)
-    torch.testing.assert_close(ours, theirs)

@@ -12,8 +12,18 @@ import torch
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.training.run import Job, TrainConfig, train_many
-from biosae_utils.sae.training.sweep import choose, edge, grid, is_default, rates_around, read_samples, remarks, sweep
-from biosae_utils.sae.training.trainer import Diverged, default_lr
+from biosae_utils.sae.training.sweep import (
+    as_table,
+    choose,
+    edge,
+    grid,
+    is_default,
+    rates_around,
+    read_samples,
+    remarks,
+    trials,
+)
+from biosae_utils.sae.training.trainer import Diverged, SAETrainer, default_lr
 
 D = 192
 DEFAULT = default_lr(D)
@@ -113,11 +123,34 @@ def test_both_edges_are_told():
 def test_a_rate_that_is_too_high_does_not_end_the_sweep():
     x = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
     configs = [replace(TINY, lr=lr, steps=60) for lr in (50.0, 3e-3)]
-    table = sweep(x, x[:100], configs)
-    assert table.lr.tolist() == [3e-3, 50.0]
-    assert table.fvu.notna().tolist() == table.seconds.notna().tolist() == [True, False]
+    found = trials(x, x[:100], configs)
+    assert [t.lr for t in found] == [3e-3, 50.0]
+    for name in ("fvu", "dead", "seconds"):
+        assert [math.isnan(getattr(t, name)) for t in found] == [False, True]
     with pytest.raises(Diverged, match="rate 50"):
         train_many([Job(x, configs[0], "alone")])
+
+
+def test_the_best_rate_is_first_and_the_table_is_the_same_every_time():
+    x = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
+    configs = [replace(TINY, lr=lr) for lr in (1e-5, 3e-3)]
+    first, second = (as_table(trials(x, x[:100], configs)) for _ in range(2))
+    assert first.lr.tolist() == [3e-3, 1e-5]
+    assert first.fvu.is_monotonic_increasing and first.fvu.notna().all()
+    pd.testing.assert_frame_equal(first, second)  # so it holds no seconds
+    assert first.columns.tolist() == ["lr", "steps", "batch_size", "k", "expansion", "fvu", "dead"]
+
+
+def test_a_sweep_that_was_killed_trains_only_what_is_left(tmp_path, monkeypatch):
+    x = torch.randn(512, 8, generator=torch.Generator().manual_seed(0))
+    configs = [replace(TINY, lr=lr) for lr in (1e-3, 3e-3)]
+    trials(x, x[:100], configs[:1], folder=tmp_path)
+    trained = []
+    fit = SAETrainer.fit
+    monkeypatch.setattr(SAETrainer, "fit", lambda self, batches: (trained.append(self.lr), fit(self, batches))[1])
+    found = as_table(trials(x, x[:100], configs, folder=tmp_path))
+    assert set(trained) == {3e-3}
+    pd.testing.assert_frame_equal(found, as_table(trials(x, x[:100], configs)))
 
 
 # ---- samples ---------------------------------------------------------------------------------------------------------
