@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from biosae_utils.cells.human import FIRST, OWN, TABLE
+from biosae_utils.cells.names import MISSING
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import write_table
 
@@ -120,7 +121,7 @@ def gene_table(releases: list[pd.DataFrame], tenx: pd.DataFrame, entrez: pd.Data
     own = pd.MultiIndex.from_frame(own[own["name"] != ""].drop_duplicates("id"))
     rows["own"] = pd.MultiIndex.from_frame(rows[["id", "name"]]).isin(own)
     rows = rows.groupby(["name", "id"], sort=True)[["first", "own"]].any().reset_index()
-    rows = rows[rows["first"] | rows["own"]]
+    rows = rows[(rows["first"] | rows["own"]) & ~rows["name"].str.lower().isin(MISSING)]
     ensembl = rows["id"].str.removeprefix("ENSG").astype(np.uint64).to_numpy(np.uint32)
     role = (FIRST * rows["first"] + OWN * rows["own"]).to_numpy(np.uint8)
     return pd.DataFrame({"name": rows["name"].to_numpy(), "ensembl": ensembl, "role": role})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ Matrix = StoredMatrix | SummedMatrix
 
 @dataclass(frozen=True)
 class Candidate:
-    """A matrix of the file, seen on some of its cells."""
+    """A matrix of the file, and the genes of some of its cells, shape (n_looked_at, n_genes)."""
 
     place: str
     matrix: Matrix
@@ -37,14 +37,15 @@ class Candidate:
         return self.place.removeprefix("layers/").lower() if self.place.startswith("layers/") else ""
 
 
-def choose_counts(path: Path, places: list[str], asked: str = "auto") -> tuple[Candidate, list[str]]:
+def choose_counts(path: Path, places: Mapping[str, np.ndarray], asked: str = "auto") -> tuple[Candidate, list[str]]:
     """The matrix that holds counts, and what has to be said about the choice.
 
     Parameters
     ----------
     path : Path
-    places : list of str
-        Matrices in the file: ``X``, ``raw/X``, ``layers/<name>``.
+    places : mapping of str to ndarray of bool, shape (n_columns,)
+        Matrices in the file (``X``, ``raw/X``, ``layers/<name>``), and which of their columns are genes: the others
+        say nothing about counts of transcripts.
     asked : str
         One of them, a layer's bare name, ``raw``, several joined by ``+``; ``auto`` chooses: a layer called like
         counts, ``raw/X``, ``X``, the sum of spliced, unspliced and ambiguous reads, one integer layer; else an
@@ -56,19 +57,19 @@ def choose_counts(path: Path, places: list[str], asked: str = "auto") -> tuple[C
         What was asked for is not there; nothing holds counts; or several matrices do, differ, and no name decides.
     """
     if asked != "auto":
-        found = _seen(path, _asked(path, asked, places), judge=False)
+        found = _seen(path, _asked(path, asked, list(places)), places, judge=False)
         if not found.encoding.usable:
             raise _no_counts(path, [found])
         return found, _doubts(found)
     # layers without a telling name are looked at only where no name decides: turning one stored by gene takes a while
     telling = [p for p in sorted(places) if p == "X" or _has_name(p)]
-    seen = [_seen(path, [place]) for place in telling]
+    seen = [_seen(path, [place], places) for place in telling]
     if not any(c.is_counts and _has_name(c.place) for c in seen):
-        seen += [_seen(path, [place]) for place in sorted(places) if place not in telling]
+        seen += [_seen(path, [place], places) for place in sorted(places) if place not in telling]
     whole = [c for c in seen if c.is_counts]
     undone = next((c for c in seen if c.place == "X" and c.encoding.is_log), None)
     agree = _agreement(undone) if undone else None
-    found = _by_name(path, whole, agree) or _by_content(path, whole, agree)
+    found = _by_name(path, whole, places, agree) or _by_content(path, whole, agree)
     if found is None:
         found = undone or next((c for c in seen if c.encoding.usable), None)
     if found is None:
@@ -87,7 +88,9 @@ def _has_name(place: str) -> bool:
     return place.startswith("raw") or place.removeprefix("layers/").lower() in NAMED
 
 
-def _by_name(path: Path, whole: list[Candidate], agree: Callable | None) -> Candidate | None:
+def _by_name(
+    path: Path, whole: list[Candidate], places: Mapping[str, np.ndarray], agree: Callable | None
+) -> Candidate | None:
     """What names decide: a layer of counts, then raw, then X or what velocity counts are parts of."""
     named = [c for c in whole if _has_name(c.place)]
     named.sort(key=lambda c: NAMED.index(c.layer) if c.layer else len(NAMED))
@@ -97,7 +100,7 @@ def _by_name(path: Path, whole: list[Candidate], agree: Callable | None) -> Cand
     x = next((c for c in whole if c.place == "X"), None)
     if len(parts) < 2 or (x is not None and not any(_equal(x, part) for part in parts)):
         return None
-    total = _seen(path, [c.place for c in parts])
+    total = _seen(path, [c.place for c in parts], places)
     return None if agree and agree(total) is False else total
 
 
@@ -133,13 +136,21 @@ def _asked(path: Path, asked: str, places: list[str]) -> list[str]:
     return found
 
 
-def _seen(path: Path, places: list[str], judge: bool = True) -> Candidate:
+def _seen(path: Path, names: list[str], places: Mapping[str, np.ndarray], judge: bool = True) -> Candidate:
     """A place, or the sum of several, on cells spread over the file."""
-    parts = [StoredMatrix(path, place) for place in places]
+    parts = [StoredMatrix(path, place) for place in names]
     matrix = parts[0] if len(parts) == 1 else SummedMatrix(parts)
     n = matrix.shape[0]
     rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, N_CHECKED)).astype(int))
+    is_gene = places[names[0]]
+    if not is_gene.any():
+        raise BiosaeError("No column is a gene: they are antibodies, peaks, guides or spike-ins", where=f"{path}: var")
+    if matrix.shape[1] != len(is_gene):
+        raise BiosaeError(
+            f"The matrix has {matrix.shape[1]:,} columns, its table {len(is_gene):,}", where=f"{path}: {matrix.key}"
+        )
     sample = matrix.read(rows)
+    sample = sample if is_gene.all() else sample[:, is_gene]
     encoding = recognise(sample)
     if judge and encoding.name == "counts" and (why := no_counts_after_all(sample)):
         encoding = Encoding("", why)

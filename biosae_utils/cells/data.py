@@ -43,6 +43,11 @@ class CellFile:
         Where the values are: ``X``, ``raw/X`` or ``layers/<name>``.
     messages : list of str
         What was found, filled in or converted: to be shown before any model runs.
+    matrix : StoredMatrix or SummedMatrix
+    is_gene : ndarray of bool, shape (n_columns,)
+        Columns of the matrix that are genes.
+    merge : csr_matrix, shape (n_columns_that_are_genes, n_genes), or None
+        Sums columns of one gene.
     """
 
     path: Path
@@ -52,6 +57,7 @@ class CellFile:
     location: str
     messages: list[str]
     matrix: Matrix = field(repr=False)
+    is_gene: np.ndarray = field(repr=False)
     merge: sp.csr_matrix | None = field(default=None, repr=False)
 
     @property
@@ -96,6 +102,7 @@ class CellFile:
         if len(rows) and not (0 <= rows.min() and rows.max() < self.n_cells):
             raise BiosaeError(f"There is no row {rows.max() if rows.min() >= 0 else rows.min()}", where=str(self.path))
         x = self.matrix.read(rows)
+        x = x if self.is_gene.all() else x[:, self.is_gene]
         if self.encoding == "counts":
             if not is_whole(x.data):
                 self._refuse(rows, x, "holds values that are no counts")
@@ -158,20 +165,20 @@ def open_cells(path: Path | str, counts: str = "auto") -> CellFile:
             where=str(path),
             do="call adata.obs_names_make_unique(), or put the sample's name before each barcode",
         )
-    found, about_choice = choose_counts(path, list(places), counts)
-    matrix, table = found.matrix, places[found.place.split(" + ")[0]]
-    if len(table) != matrix.shape[1] or len(obs) != matrix.shape[0]:
-        raise BiosaeError(
-            f"The matrix is {matrix.shape}, its tables are ({len(obs)}, {len(table)})", where=f"{path}: {found.place}"
-        )
-    genes, merge, about_genes = _genes(table, path, found.sample)
+    tables = {id(t): Columns.of(t) for t in places.values()}
+    columns = {place: tables[id(t)] for place, t in places.items()}
+    found, about_choice = choose_counts(path, {p: c.kinds == "" for p, c in columns.items()}, counts)
+    matrix, said = found.matrix, columns[found.place.split(" + ")[0]]
+    if len(obs) != matrix.shape[0]:
+        raise BiosaeError(f"The matrix has {matrix.shape[0]:,} rows, obs {len(obs):,}", where=f"{path}: {found.place}")
+    genes, merge, about_genes = _genes(said, path, found)
     messages = [
         f"Values are in {found.place}: {found.encoding.why}.",
         *about_choice,
         *_about_storage(found),
         *about_genes,
     ]
-    cells = CellFile(path, obs, genes, found.encoding.name, found.place, messages, matrix, merge)
+    cells = CellFile(path, obs, genes, found.encoding.name, found.place, messages, matrix, said.kinds == "", merge)
     if empty := int((cells.stored == 0).sum()):
         cells.messages.append(f"{empty:,} cells without a single count are left out.")
     return cells
@@ -193,23 +200,29 @@ def _about_storage(found: Candidate) -> list[str]:
     return said
 
 
-def _genes(
-    table: StoredTable | pd.DataFrame, path: Path, sample: sp.csr_matrix
-) -> tuple[Genes, sp.csr_matrix | None, list[str]]:
-    """Genes of the matrix, the factor that makes one column of each, and what was found."""
-    var, failed = whole(table)
-    total = np.asarray(sample.sum(0, dtype=np.float64)).ravel()
-    kinds = kinds_of(var)
-    is_gene = kinds == ""
-    if not is_gene.any():
-        raise BiosaeError(f"The columns are no genes but {', '.join(np.unique(kinds))}", where=f"{path}: var")
-    names, messages = find_genes(var[is_gene], where=str(path))
-    ensembl, symbol = (np.full(len(var), "", object) for _ in range(2))
-    ensembl[is_gene], symbol[is_gene] = names.ensembl, names.symbol
-    messages += left_out(kinds, total) + unknown_molecules(names, total[is_gene])
-    if failed:
-        messages.append(f"Columns of var that cannot be read were not used: {', '.join(failed)}.")
-    genes, merge, summed = merge_columns(Genes(ensembl.astype(str), symbol.astype(str)), is_gene)
+@dataclass(frozen=True)
+class Columns:
+    """A gene table, as far as it can be read, and what each column is (``""`` for a gene)."""
+
+    var: pd.DataFrame
+    failed: list[str]
+    kinds: np.ndarray
+
+    @classmethod
+    def of(cls, table: StoredTable | pd.DataFrame) -> Columns:
+        """Read a table."""
+        var, failed = whole(table)
+        return cls(var, failed, kinds_of(var))
+
+
+def _genes(said: Columns, path: Path, found: Candidate) -> tuple[Genes, sp.csr_matrix | None, list[str]]:
+    """Genes of the matrix, the factor that sums columns of one gene, and what was found."""
+    names, messages = find_genes(said.var[said.kinds == ""], where=str(path))
+    total = np.asarray(found.sample.sum(0, dtype=np.float64)).ravel()
+    messages += left_out(said.kinds) + unknown_molecules(names, total)
+    if said.failed:
+        messages.append(f"Columns of var that cannot be read were not used: {', '.join(said.failed)}.")
+    genes, merge, summed = merge_columns(names)
     return genes, merge, messages + summed
 
 

@@ -58,18 +58,16 @@ def kinds_of(var: pd.DataFrame) -> np.ndarray:
     return kinds.astype(str)
 
 
-def left_out(kinds: np.ndarray, total: np.ndarray) -> list[str]:
+def left_out(kinds: np.ndarray) -> list[str]:
     """One sentence on what is left out.
 
     Parameters
     ----------
     kinds : ndarray of str, shape (n_columns,)
-    total : ndarray of float, shape (n_columns,)
-        Counts of each column in the cells looked at.
+        See `kinds_of`.
     """
     others = [k for k in dict.fromkeys(kinds.tolist()) if k]
     if not others:
         return []
-    share = {k: total[kinds == k].sum() / max(total.sum(), 1.0) for k in others}
-    told = ", ".join(f"{int((kinds == k).sum()):,} {k} ({share[k]:.1%} of all counts)" for k in others)
+    told = ", ".join(f"{int((kinds == k).sum()):,} {k}" for k in others)
     return [f"WARNING: {told} are no genes and are left out."]

@@ -32,38 +32,29 @@ class Genes:
         return np.where(self.symbol != "", self.symbol, self.ensembl)
 
 
-def merge_columns(genes: Genes, keep: np.ndarray) -> tuple[Genes, sp.csr_matrix | None, list[str]]:
+def merge_columns(genes: Genes) -> tuple[Genes, sp.csr_matrix | None, list[str]]:
     """One column per gene: columns of the same Ensembl id (or, without one, the same symbol) are to be summed.
-
-    Parameters
-    ----------
-    genes : Genes
-    keep : ndarray of bool, shape (n_columns,)
-        Columns that are genes; the others are left out.
 
     Returns
     -------
     genes : Genes
         Unique genes in order of first appearance.
     merge : csr_matrix of float32, shape (n_columns, n_genes), or None
-        Right factor that selects and sums columns; None when there is nothing to do.
+        Right factor that sums duplicate columns; None when there are none.
     messages : list of str
     """
     import pandas as pd
 
-    kept = np.flatnonzero(keep)
-    keys = np.where(genes.ensembl != "", genes.ensembl, genes.symbol).astype(object)[kept]
+    keys = np.where(genes.ensembl != "", genes.ensembl, genes.symbol).astype(object)
     nameless = np.flatnonzero(keys == "")
     keys[nameless] = [f"#{i}" for i in nameless]
     codes, unique = pd.factorize(keys)
     if len(unique) == len(genes):
         return genes, None, []
-    first = kept[np.unique(codes, return_index=True)[1]]
-    merge = sp.csr_matrix((np.ones(len(codes), np.float32), (kept, codes)), shape=(len(genes), len(unique)))
+    first = np.unique(codes, return_index=True)[1]
+    merge = sp.csr_matrix((np.ones(len(codes), np.float32), (np.arange(len(codes)), codes)))
     merged = Genes(genes.ensembl[first], genes.symbol[first])
-    if len(unique) == len(kept):
-        return merged, merge, []
     sizes = np.bincount(codes)
     names = ", ".join(merged.label[sizes > 1][:5].tolist())
-    extra, more = len(kept) - len(unique), ", ..." if (sizes > 1).sum() > 5 else ""
+    extra, more = len(genes) - len(unique), ", ..." if (sizes > 1).sum() > 5 else ""
     return merged, merge, [f"{extra:,} duplicate columns were summed into their genes ({names}{more})."]
