@@ -16,6 +16,7 @@ from biosae_utils.errors import BiosaeError
 Group = Any  # an h5py.Group or a zarr.Group: both have keys, attrs and slices
 RNA = ("rna", "gex", "gene expression", "transcriptome", "expression")  # modalities of an h5mu that hold transcripts
 HDF5 = b"\x89HDF\r\n\x1a\n"
+NO_FILTER = ("not registered", "lib/plugin", "is not available", "can't open directory")  # HDF5 looked for a plugin
 NOT_HDF5 = (
     (b"\x1f\x8b", "The file is compressed as a whole (gzip)", "unpack it first: gunzip FILE"),
     (b"PK\x03\x04", "The file is a zip archive, not an h5ad", "unpack it first; a zarr archive becomes a folder"),
@@ -89,9 +90,9 @@ def _explained(path: Path, e: Exception) -> BiosaeError:
             where=where,
             do="close it there; on file systems without locks set HDF5_USE_FILE_LOCKING=FALSE",
         )
-    if "filter" in text and any(word in text for word in ("not registered", "not available", "plugin", "not enabled")):
+    if any(sign in text for sign in NO_FILTER):
         return BiosaeError(
-            f"The values are compressed with a filter that is not installed ({text[:120]})",
+            "The values are compressed with a filter that is not installed",
             where=where,
             do="pip install hdf5plugin; or save the file again with compression='gzip'",
         )
