@@ -91,11 +91,17 @@ page.table(
     f"that PCA needs to explain as much as the autoencoder (of {facts.d}).",
 )
 
+# %% tags=["hide-input"]
+page.text(
+    f"**What it shows.** How far the lead depends on what is held equal. Mean over layers, the autoencoder explains "
+    f"{facts.sae_mean:.1%} with {facts.k} numbers a vector. The first {facts.n_axes} axes, the published comparison, "
+    f"explain {facts.leading_50_mean:.1%} with {facts.n_axes}; {facts.k} coefficients of each vector's own choice "
+    f"explain {facts.largest_k_mean:.1%}; PCA with as many bits explains {facts.bits_mean:.1%}."
+)
+
 # %% [markdown]
-# **What it shows.** How far the answer depends on what is held equal: compare the columns of one layer. The gap to a
-# fixed set of {{ n_axes }} axes, the published comparison, is not the gap at equal numbers per vector, nor the one at
-# equal bits. **What it does not show.** Whether either kind of axis means anything: variance counts loud directions,
-# not important ones.
+# **What it does not show.** Whether either kind of axis means anything: variance counts loud directions, not important
+# ones.
 #
 # ## Where the latents lie
 #
@@ -218,17 +224,19 @@ if found.has("annotated"):
         caption="Only bars of latents above those of the other three say that the autoencoder makes directions easier "
         "to name. Whiskers: Wilson 95 % intervals over lists; there are fewer axes than latents, so theirs are longer.",
     )
+else:
+    page.text("**Not tested**: " + found.claims["latents_are_named_more_than_axes"]["reason"] + ".")
 
 # %% [markdown]
 # ## What argues against it
 #
-# * Does the last figure change with the width of the model? The cosine of a random direction with a fixed axis shrinks
+# * Does the published rule depend on the width of the model? The cosine of a random direction with a fixed axis shrinks
 #   as one over the root of the width, so the wider the model, the less the rule can see.
 # * Are principal axes the right rival? They are the best *orthogonal* axes for variance. Other dictionaries (ICA, NMF,
 #   a dictionary of mean vectors per gene) are not on this page.
 # * Bits were counted at 16 a number. With 8 the choice of latents weighs more: the exercise below.
-# * Intervals resample cells (variance) or latents (shares). Latents of one autoencoder were trained together, so the
-#   second kind says how variable latents are, not what another training would find.
+# * Intervals resample cells (variance), latents (shares) or lists (annotation). Latents of one autoencoder were trained
+#   together, so the last two kinds say how variable latents are, not what another training would find.
 #
 # ## Exercise
 #

@@ -65,8 +65,9 @@ page.figure(
     ),
     name="adjacent",
     alt=f"Four panels of bars, one group per pair of neighbouring layers: share of latents with a counterpart. By "
-    f"decoder, one-sided, {facts.decoder_next:.1f} % in the next layer; by activation, one-to-one, "
-    f"{facts.activation_one_to_one:.1f} %.",
+    f"decoder, one-to-one, {facts.decoder_one_to_one:.1f} % in the next layer, random directions "
+    f"{facts.decoder_floor:.1f} %; by activation, one-to-one, {facts.activation_one_to_one:.1f} %, the same genes "
+    f"alone {facts.activation_floor:.1f} %.",
     caption="Blue near green means that the next layer is as good a match as another training of the same layer: "
     "nothing is lost that a seed would not lose too. Blue near grey means that no more is shared than chance gives "
     "(decoder), or than firing on the same genes gives (activation).",
@@ -113,10 +114,10 @@ page.figure(
     ),
     name="all-pairs",
     alt="Two heatmaps of all pairs of layers: share of latents with a one-to-one counterpart, by decoder and by "
-    "activation; the diagonal is the same layer trained with another seed.",
-    caption=f"The diagonal is the same layer with another seed. Fields that darken quickly away from it mean that "
-    f"latents are rebuilt from layer to layer. The share is counted among the latents of the earlier layer; matching: "
-    f"{facts.matching}.",
+    "activation; on the diagonal, where there is one, the same layer trained with another seed.",
+    caption="On the diagonal, where there is one, stands the same layer with another seed: the yardstick for the other "
+    "fields. Fields that darken quickly away from it mean that latents are rebuilt from layer to layer. The share is "
+    f"counted among the latents of the earlier layer; matching: {facts.matching}.",
 )
 
 # %% [markdown]
@@ -158,8 +159,8 @@ page.figure(
 # * Frequent latents are matched more easily by activation. The floor within genes answers part of that, not all.
 # * The floor keeps the gene and breaks the cell. A latent that follows a gene's *rank* in the cell would need a floor
 #   within gene and rank.
-# * Intervals resample latents. They hold for this pair of trainings; the spread over layers and seeds in the first
-#   figure says more.
+# * Intervals of the claims resample latents, pooled over neighbouring layers, and not cells. They hold for these
+#   trainings and these cells; the spread over layers and seeds in the first figure says more.
 # * |Cosine| lets a latent match its own opposite. For latents that cannot be negative that is no match; the published
 #   rule has it so, and it is kept here to be comparable.
 #
@@ -179,8 +180,12 @@ page.takeaways(
         if facts.has_ceiling
         else f"By decoder, one-sided, {facts.decoder_next:.1f} % of latents have a counterpart in the next layer; one "
         f"seed was trained, so there is no ceiling.",
-        f"By activation over the same positions, one-to-one, it is {facts.activation_one_to_one:.1f} %; firing on the "
-        f"same genes alone is worth {facts.activation_floor:.1f} %.",
+        f"By activation over the same positions, one-to-one, it is {facts.activation_one_to_one:.1f} % (with another "
+        f"seed of the same layer {facts.activation_seed:.1f} %); firing on the same genes alone is worth "
+        f"{facts.activation_floor:.1f} %."
+        if facts.has_ceiling
+        else f"By activation over the same positions, one-to-one, it is {facts.activation_one_to_one:.1f} %; firing on "
+        f"the same genes alone is worth {facts.activation_floor:.1f} %.",
         f"With the same seed, and so the same starting directions, the first figure would read "
         f"{facts.shared_start:.1%}: never compare layers whose autoencoders share a start."
         if facts.has_ceiling

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -228,10 +229,11 @@ def test_export_hands_over_every_layer(tmp_path, monkeypatch):
     assert "02_sae has not finished" in biosae(*command, code=2)
     for layer in (0, 2):
         save_sae(Path(f"results/r/m/02_sae/layer_{layer:02d}/sae"), TopKSAE(4, 8, 2, seed=layer), {"model_name": "m"})
-    Path("results/r/m/02_sae/manifest.json").write_text("{}")
+    about = dict.fromkeys(("phase", "run", "key", "outputs", "content"))
+    Path("results/r/m/02_sae/manifest.json").write_text(json.dumps(about))
     assert "SAEs of layer_00, layer_02" in biosae(*command)
     for layer in (0, 2):
         sae = load_sae(Path(f"saes/layer_{layer:02d}"))
         assert torch.equal(sae.W_enc, TopKSAE(4, 8, 2, seed=layer).W_enc) and sae.metadata["model_name"] == "m"
     assert "Say where to" in biosae("export", "m", "--config", "run.yaml", code=2)
-    assert "No model called 'x'" in biosae("export", "x", "-o", "saes", "--config", "run.yaml", code=2)
+    assert "There is no model 'x' in this run" in biosae("export", "x", "-o", "saes", "--config", "run.yaml", code=2)

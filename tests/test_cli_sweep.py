@@ -114,7 +114,7 @@ def test_a_rate_that_diverges_is_named_in_the_table(extracted):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--model", "x", "--layer", 2), "there is no model 'x'. What to do: use --model with one of m"),
+        (("--model", "x", "--layer", 2), "There is no model 'x' in this run. What to do: use --model with one of m"),
         (("--model", "m", "--layer", 1), "no layer 1 of m. What to do: use --layer with one of 0, 2, 3"),
         (("--model", "m", "--layer", 3), "biosae run 01_extract --model m --config run.yaml"),
         ((*LAYER, "--lr", 0), "lr = 0.0: input should be greater than 0"),

@@ -236,4 +236,5 @@ def coverage(
 def above_matched(table: pd.DataFrame) -> dict[str, Interval]:
     """How far each source of `coverage` lies above its own frequency-matched lists, in points."""
     rows = table.set_index("source")[["above own matched lists, points", "low", "high"]].astype(float)
-    return {str(source): Interval(*row, "lists") for source, row in zip(rows.index, rows.to_numpy(), strict=True)}
+    ends = zip(rows.index, *rows.to_numpy().T, strict=True)
+    return {str(source): Interval(value, low, high, "lists") for source, value, low, high in ends}

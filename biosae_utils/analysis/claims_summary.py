@@ -27,7 +27,7 @@ def interval(claim: Mapping[str, Any], name: str = "interval") -> str:
     return span(claim[name], sign(claim["unit"])) if claim[name] else ""
 
 
-def page_name(about: dict[str, Any]) -> str:
+def page_name(about: Mapping[str, Any]) -> str:
     """``04_annotate, mini-scgpt, layer 3``."""
     parts = [about["phase"], about["model"], None if about["layer"] is None else f"layer {about['layer']}"]
     return ", ".join(p for p in parts if p)

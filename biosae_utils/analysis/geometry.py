@@ -204,7 +204,7 @@ def unit(directions: np.ndarray) -> np.ndarray:
     return w / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-12)
 
 
-def subspace_share(directions: np.ndarray, axes: np.ndarray, ranks: Sequence[int]) -> np.ndarray:
+def subspace_share(directions: np.ndarray, axes: np.ndarray, ranks: Sequence[int] | np.ndarray) -> np.ndarray:
     """Share of each direction's squared norm inside the span of the first r axes.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,7 @@ def sampled_lists(
     n_top, shrinkage : int, float
         As the latents' lists were made.
     """
-    how = {"n_top": n_top, "min_count": of.min_count, "shrinkage": shrinkage}
+    how: dict[str, Any] = {"n_top": n_top, "min_count": of.min_count, "shrinkage": shrinkage}
     gene = pd.Index(of.genes["token"]).get_indexer(token)
     dense, candidates = direction_lists(vectors, gene, len(of.genes), n_random=len(of.latents), seed=seed, **how)
     again = top_genes(of.firing.on(candidates), **how)

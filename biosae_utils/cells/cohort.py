@@ -74,12 +74,18 @@ MIN_CELLS = 20
 class CohortParams(Protocol):
     """Parameters that decide a cohort, as 00_data has them."""
 
-    cell_type: str | None
-    condition: str | None
-    donor: str | None
-    n_cells: int | None
-    holdout: float
-    seed: int
+    @property
+    def cell_type(self) -> str | None: ...
+    @property
+    def condition(self) -> str | None: ...
+    @property
+    def donor(self) -> str | None: ...
+    @property
+    def n_cells(self) -> int | None: ...
+    @property
+    def holdout(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
 
 
 def make_cohort(cells: CellFile, params: CohortParams) -> pd.DataFrame:

@@ -121,8 +121,8 @@ def apply_rules(p: Params, here: Here, out: Output) -> pd.DataFrame:
     from biosae_utils.analysis.annotation_rates import LATENTS, compare_rules
     from biosae_utils.analysis.annotation_rules import RULES
 
-    about, sampled = {"seed": p.seed, **family(p)}, here.sampled
-    nulls = {"n_permutations": p.n_permutations, "n_matched": min(20, p.n_permutations)}
+    sampled, about = here.sampled, {"seed": p.seed, **family(p)}
+    nulls: dict[str, Any] = {"n_permutations": p.n_permutations, "n_matched": min(20, p.n_permutations)}
     network = here.libraries.network(here.own.symbols)
     own = compare_rules({LATENTS: here.own.lists, **here.untrained}, here.own.sets, network=network, **nulls, **about)
     others = compare_rules(sampled.lists, sampled.sets, n_permutations=0, n_matched=3, **about)
@@ -279,10 +279,12 @@ def trrust_targets(p: Params, here: Here, out: Output) -> None:
         out.claim(**about, verdict="not_tested", reason=f"TRRUST is not fetched: {COMMANDS['TRRUST']}")
         return
     sets = trrust_sets(here.libraries.trrust).on_genes(here.own.symbols)
-    draws = {"n_permutations": p.n_permutations, "n_matched": 1, "seed": p.seed}
+    draws: dict[str, Any] = {"n_permutations": p.n_permutations, "n_matched": 1, "seed": p.seed}
     by = compare_rules({LATENTS: here.own.lists}, sets, rules=RULES[-1:], **draws, **family(p)).set_index("source")
-    ends = by[["share", "low", "high"]].astype(float)
-    real, null = (Interval(*ends.loc[n], over).scaled(100) for n, over in ((LATENTS, "lists"), (PERMUTED, "draws")))
+    real, null = (
+        Interval(float(by.at[n, "share"]), float(by.at[n, "low"]), float(by.at[n, "high"]), over).scaled(100)
+        for n, over in ((LATENTS, "lists"), (PERMUTED, "draws"))
+    )
     out.claim(**about, value=real, control=null, verdict=verdict(real.value > null.high))
 
 

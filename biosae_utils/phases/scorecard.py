@@ -56,7 +56,7 @@ def numbers_of_the_run(
     facts = {
         "findings": len(findings),
         "pages that make them": len(pages),
-        **{VERDICTS[verdict]: n for verdict, n in counts.items()},
+        **{words: counts[verdict] for verdict, words in VERDICTS.items()},
         "claims on pages of controls, not counted above": controls,
         "checks of the software, not counted above": len(claims) - len(findings) - controls,
         "hash of the configuration (thresholds)": p.rules_hash or "not run from a configuration",

@@ -155,6 +155,7 @@ def variance(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
         "bits": budget, "leading_at_bits": same_bits["leading"], "largest_at_bits": same_bits["largest"],
         "sae_mean": ours.value, "bits_mean": control, "largest_k_mean": value["largest_k"].mean(),
         "rank_min": ranks["rank_for_same_variance"].min(), "rank_max": ranks["rank_for_same_variance"].max(),
+        "leading_50_mean": value["leading_50"].mean(),
         "active_min": ranks["active_for_same_variance"].min(), "active_max": ranks["active_for_same_variance"].max(),
     }  # fmt: skip
 

@@ -142,10 +142,9 @@ def test_over_http_it_is_the_same(chromium, book: Path, server: str):
 
 
 def test_a_table_is_searched_from_the_keyboard(chromium, book: Path):
-    name = next(n for n in pages(book) if "biosae-table" in (book / n).read_text())
+    name = next(n for n in pages(book) if "03_catalogue" in n)  # a long table: short ones have nothing to search
     visit = Visit(chromium, book.as_uri() + "/", name)
-    table = visit.page.wait_for_selector(".biosae-table[data-drawn]")
-    table.query_selector("input[type=search]").focus()
+    visit.page.wait_for_selector(".biosae-table[data-drawn] input[type=search]").focus()
     visit.page.keyboard.type("no such cell at all")
     visit.page.wait_for_selector(".biosae-table .dt-empty")
     assert visit.wrong == []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from biosae_utils.phases.registry import find
 from biosae_utils.phases.run import compute
+from phases.layered_project import leave_saes, leave_states
 from phases.planted_project import (
     IN_PROGRAMME,
     LAYER,
@@ -62,3 +65,14 @@ def catalogued(upstream) -> Planted:
             phase = find("03_catalogue")
             compute(phase, phase.params(**RUN, **about, n_top=IN_PROGRAMME, min_count=3))
     return upstream
+
+
+@pytest.fixture(scope="session")
+def layered(tmp_path_factory) -> Path:
+    """01_extract and 02_sae of a model of three layers."""
+    root = tmp_path_factory.mktemp("layered")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        leave_states()
+        leave_saes()
+    return root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +9,11 @@ import pandas as pd
 import pytest
 
 from biosae_utils.errors import BiosaeError
+from biosae_utils.intervals import Interval
 from biosae_utils.phases.output import Output, plain
 from biosae_utils.phases.registry import find
 from biosae_utils.runconfig import RunConfig
 from biosae_utils.store import read_json
-
-
-@dataclass
-class Interval:
-    value: float
-    low: float
-    high: float
-    over: str
-
 
 CLAIM = {"id": "c", "title": "Something is larger", "control_kind": "nothing", "rule": "larger than nothing"}
 

@@ -1,0 +1,120 @@
+"""06_tracking on latents of which some live in all layers, some in one, and some are a start that two layers share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biosae_utils.book.page import Result
+from biosae_utils.errors import BiosaeError
+from biosae_utils.phases.run import compute
+from biosae_utils.phases.tracking import PHASE, Params
+from phases.layered_project import FILLER, LAYERS, OWN, SHARED, F, leave_saes, leave_states, params
+
+WAYS = [(by, way) for by in ("decoder", "activation") for way in ("one-sided", "one-to-one")]
+
+
+@pytest.fixture(scope="module")
+def found(layered) -> Iterator[Result]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(layered)
+        yield Result(compute(PHASE, Params(**params())))
+
+
+@pytest.fixture
+def elsewhere(layered, tmp_path, monkeypatch) -> Path:
+    """A copy of the project in which a test may leave other inputs."""
+    shutil.copytree(layered / "results", tmp_path / "results", ignore=shutil.ignore_patterns("06_tracking"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_pairs_share_what_was_planted(found):
+    pairs = found.table("pairs")
+    assert list(pairs.columns) == [
+        "kind", "by", "matching", "layer_a", "layer_b", "n_latents", "adjacent", "share", "mean_similarity",
+    ]  # fmt: skip
+    assert (pairs["n_latents"] == F).all()
+    assert len(pairs) == 4 * (3 + 2 + 2 + 3)  # pairs of layers, floors, shared starts, seeds; in four ways each
+    share = pairs.groupby(["kind", "by", "matching"])["share"].agg(["min", "max"])
+    for by, way in WAYS:
+        if (by, way) == ("activation", "one-sided"):  # a filler may choose what is another's counterpart
+            assert (share.loc[("layers", by, way)] * F).between(SHARED, SHARED + FILLER - 1).all()
+            assert share.loc[("layers", by, way), "max"] < share.loc[("seed", by, way), "min"]
+        else:
+            assert share.loc[("layers", by, way)].to_list() == [SHARED / F] * 2
+            assert share.loc[("seed", by, way)].to_list() == [(SHARED + OWN) / F] * 2
+        assert share.loc[("floor", by, way), "max"] <= (0.15 if by == "decoder" else 0)  # loud atoms are met by chance
+    assert share.loc[("shared start", "decoder", "one-sided")].to_list() == [(SHARED + FILLER) / F] * 2
+    assert not pairs.query("layer_a == 0 and layer_b == 2")["adjacent"].any()
+
+
+def test_claims_stand_beside_ceiling_and_floor(found):
+    assert set(found.claims) == {
+        "turnover_of_directions", "turnover_of_activation", "persistence_by_decoder", "persistence_by_activation",
+    }  # fmt: skip
+    for claim in found.claims.values():
+        assert claim["value"] == pytest.approx(100 * SHARED / F) and claim["interval_over"] == "latents"
+        assert claim["verdict"] == "supported"
+        if "turnover" in claim["id"]:
+            assert claim["control"] == pytest.approx(100 * (SHARED + OWN) / F)
+    assert found.claims["persistence_by_decoder"]["control"] == found.facts.decoder_floor < 15
+    assert found.claims["persistence_by_activation"]["control"] == found.facts.activation_floor == 0
+    published = {name: claim["published"] for name, claim in found.claims.items()}
+    assert published.pop("turnover_of_directions") == 2.5085 and set(published.values()) == {None}
+    assert found.facts.decoder_seed == found.facts.activation_seed == pytest.approx(100 * (SHARED + OWN) / F)
+    assert found.facts.shared_start == pytest.approx((SHARED + FILLER) / F) and found.facts.has_ceiling
+
+
+def test_lives_are_as_long_as_planted(found):
+    for by in ("decoder", "activation"):
+        lives = found.table(f"lifetimes_{by}")
+        whole = lives[lives["length"] == len(LAYERS)]
+        assert set(whole["latent"]) == set(range(SHARED)) and (whole["layer"] == 0).all()
+        assert (lives["length"] == 1).sum() == len(lives) - SHARED == len(LAYERS) * (OWN + FILLER)
+    lengths = found.table("lifetimes")
+    assert np.allclose(lengths.groupby(["by", "which"])["share"].sum(), 1)
+    floor = lengths.query("which == 'floor'").pivot(index="by", columns="length", values="n").fillna(0)
+    assert floor.loc["decoder"].sum() == 2 * F  # a life for every latent that has a next layer
+    assert floor.loc["activation"].to_list() == [len(LAYERS) * F, 0]
+    assert found.facts.whole_decoder == found.facts.whole_activation == SHARED
+
+
+def test_figures_need_no_reshaping(found):
+    adjacent, grid = found.table("adjacent"), found.table("grid")
+    assert set(adjacent["step"]) == {"0 → 1", "1 → 2"}
+    assert not adjacent.duplicated(["panel", "step", "kind"]).any() and adjacent["panel"].nunique() == 4
+    wide = grid.query("by == 'decoder'").pivot(index="layer_a", columns="layer_b", values="share").to_numpy()
+    assert wide.shape == (3, 3) and (wide == wide.T).all() and not np.isnan(wide).any()
+
+
+def test_one_seed_is_no_yardstick(elsewhere):
+    leave_saes(seeds=1)
+    alone = Result(compute(PHASE, Params(**params())))
+    assert {claim["verdict"] for claim in alone.claims.values()} == {"not_tested"}
+    assert "one seed" in alone.claims["turnover_of_activation"]["reason"]
+    assert "same directions" in alone.claims["persistence_by_decoder"]["reason"]
+    assert set(alone.table("pairs")["kind"]) == {"layers", "floor"} and not alone.facts.has_ceiling
+    assert alone.facts.decoder_next == pytest.approx(100 * (SHARED + FILLER) / F)  # what the shared start adds
+
+
+def test_one_layer_has_no_next(elsewhere):
+    leave_saes(layers=[1])
+    with pytest.raises(BiosaeError, match="Layer 1 alone has an autoencoder"):
+        compute(PHASE, Params(**params()))
+
+
+def test_published_figures_are_of_the_family(elsewhere):
+    leave_states(family="scgpt")
+    other = Result(compute(PHASE, Params(**params())))
+    assert {claim["published"] for claim in other.claims.values()} == {None}
+
+
+def test_thresholds_decide_who_is_the_same(elsewhere):
+    loose = Result(compute(PHASE, Params(**params(threshold=0.1))))
+    assert loose.claims["turnover_of_directions"]["value"] == 100
+    assert loose.claims["turnover_of_directions"]["verdict"] == "not_supported"
