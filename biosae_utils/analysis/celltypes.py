@@ -85,20 +85,21 @@ def best_latents(
     ----------
     means : csr_matrix, shape (n_cells, d_sae)
     labels : DataFrame, n_cells rows
-        One column per way of grouping cells.
+        One column per way of grouping cells; cells without a value are left out of it.
     heldout : ndarray of bool, shape (n_cells,)
     """
     rng = np.random.default_rng(seed)
     both, best = [], []
     for column in labels:
-        label = labels[column].astype(str).to_numpy()
-        train, test = auroc(means[~heldout], label[~heldout]), auroc(means[heldout], label[heldout])
-        shuffled = shuffled_within(label, heldout, rng)
-        null_train, null_test = auroc(means[~heldout], shuffled[~heldout]), auroc(means[heldout], shuffled[heldout])
+        given = labels[column].notna().to_numpy()
+        label, side, of = labels[column][given].astype(str).to_numpy(), heldout[given], means[given]
+        train, test = auroc(of[~side], label[~side]), auroc(of[side], label[side])
+        shuffled = shuffled_within(label, side, rng)
+        null_train, null_test = auroc(of[~side], shuffled[~side]), auroc(of[side], shuffled[side])
         for group in [g for g in train if g in test]:
             latent, null_latent = int(train[group].argmax()), int(null_train[group].argmax())
-            values = means[heldout][:, [latent]].toarray().ravel()
-            draws = _bootstrap(values, label[heldout] == group, n_bootstrap, rng)
+            values = of[side][:, [latent]].toarray().ravel()
+            draws = _bootstrap(values, label[side] == group, n_bootstrap, rng)
             held = from_draws(test[group][latent], draws, over="cells")
             scores = {"training": train[group][latent], "heldout": held.value, "low": held.low, "high": held.high}
             best.append(

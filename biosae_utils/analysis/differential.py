@@ -6,22 +6,128 @@ jackknife cost a few milliseconds per million non-zero values each.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtr
 
-CONTROL_NAMES = ("control", "ctrl", "non-targeting", "unstimulated", "untreated", "vehicle", "dmso", "wt", "normal")
+from biosae_utils.errors import BiosaeError
+
+# what a reference is called, compared in small letters with spaces for - and _; the level, or its first words
+CONTROL_NAMES = tuple(
+    "control,controls,ctrl,ctl,healthy,hc,normal,vehicle,dmso,pbs,unstimulated,unstim,untreated,unperturbed,wt,"
+    "wild type,wildtype,non targeting,nontargeting,nt,scramble,scrambled,negative control,neg,mock,sham,"
+    "placebo,uninfected,uninjured,unaffected,naive,none,resting,baseline,pre,pretreatment,before,0".split(",")
+)
+ZERO = re.compile(
+    r"^(?:day |d|t|time |week |month )?0+(?: ?(?:h|hrs?|hours?|min|minutes?|s|d|days?|weeks?|[nu]m|ng ?ml))?$"
+)
 
 
-def reference_level(condition: np.ndarray) -> str:
-    """The level that the others are compared with: one called like a control, else the most frequent."""
-    levels, counts = np.unique(condition.astype(str), return_counts=True)
-    for name in CONTROL_NAMES:
-        if hit := [str(v) for v in levels if v.lower() == name]:
-            return hit[0]
-    return str(levels[np.argmax(counts)])
+def reference_level(condition: np.ndarray, reference: str | None = None) -> str:
+    """The level that the others are compared with.
+
+    Parameters
+    ----------
+    condition : ndarray of str, shape (n_cells,)
+        Missing values are None and are no level.
+    reference : str, optional
+        The level to take; else one called like a control, else the most frequent.
+
+    Raises
+    ------
+    BiosaeError
+        If no cell is of the level asked for, or no cell has a condition.
+    """
+    return _reference(condition, reference)[0]
+
+
+def _reference(condition: np.ndarray, reference: str | None) -> tuple[str, bool]:
+    """The reference level, and whether its name (or the user) says so."""
+    present = np.array([str(c) for c in condition if c is not None and c == c], str)
+    levels, counts = np.unique(present, return_counts=True)
+    if not len(levels):
+        raise BiosaeError("No cell has a condition", where="parameter condition of 00_data")
+    if reference is not None:
+        if reference not in levels:
+            raise BiosaeError(
+                f"No cell has the condition {reference!r}; there are {', '.join(levels)}",
+                where="parameter reference of 00_data",
+                do="name one of them",
+            )
+        return str(reference), True
+    by_size = [str(levels[i]) for i in np.argsort(-counts, kind="stable")]
+    plain = {level: re.sub(r"[\s_\-]+", " ", level.lower()).strip() for level in by_size}
+    for says in (lambda text, name: text == name, _begins):
+        for name in CONTROL_NAMES:
+            if hit := [level for level in by_size if says(plain[level], name)]:
+                return hit[0], True
+    if zero := [level for level in by_size if ZERO.match(plain[level])]:
+        return zero[0], True
+    return by_size[0], False
+
+
+def _begins(text: str, name: str) -> bool:
+    """Whether a text begins with a name; short names with a number behind them are genes (WT1, NT5E), not controls."""
+    return re.match(rf"{name}(?![a-z.{'' if len(name) > 3 else '0-9'}])", text) is not None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Which cells are compared with which.
+
+    Attributes
+    ----------
+    reference : str
+    others : tuple of str
+        The other levels, which are pooled; one, in most files.
+    has_condition : ndarray of bool, shape (n_cells,)
+        Cells that take part: cells without a condition do not.
+    group : ndarray of bool, shape (n_cells,)
+        Cells of the other levels.
+    messages : list of str
+        What a reader has to know about the choice.
+    """
+
+    reference: str
+    others: tuple[str, ...]
+    has_condition: np.ndarray
+    group: np.ndarray
+    messages: list[str]
+
+
+def contrast(condition: np.ndarray, reference: str | None = None) -> Contrast | None:
+    """The reference against all other levels, and what was decided on the way; None where no cell has a condition.
+
+    Parameters
+    ----------
+    condition : ndarray of str, shape (n_cells,)
+        None (or NaN) where a cell has no condition.
+    reference : str, optional
+        See `reference_level`.
+    """
+    condition = np.asarray(condition, object)
+    present = np.array([c is not None and c == c for c in condition], bool)
+    if not present.any():
+        return None
+    level, is_named = _reference(condition, reference)
+    of = np.array([str(c) if there else "" for c, there in zip(condition, present, strict=True)], object)
+    group = present & (of != level)
+    others = tuple(sorted(set(of[group])))
+    said = []
+    if missing := int((~present).sum()):
+        said.append(f"{missing:,} of {len(condition):,} cells have no condition and take no part in the comparison.")
+    if others and not is_named:
+        said.append(
+            f"WARNING: no condition is called like a control; {level}, the most frequent, is the reference. The "
+            "parameter reference decides, and with it the sign."
+        )
+    if len(others) > 1:
+        sizes = ", ".join(f"{name} ({int((of == name).sum()):,} cells)" for name in others)
+        said.append(f"WARNING: {len(others)} conditions are pooled against {level}: {sizes}.")
+    return Contrast(level, others, present, group, said)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ def config_for(data: str, base: str) -> str:
     number. Columns that hold cell type, condition and donor are guessed from the file and printed. A config that is
     there is used as it is: it may have been edited.
     """
-    path = Path(data).expanduser()
-    if not path.is_file():
-        raise BiosaeError("There is no such file", where=data, do="pass an h5ad file: make book DATA=my.h5ad")
-    from biosae_utils.cells.data import guess_columns, open_cells
+    from biosae_utils.cells.columns import guess_columns
+    from biosae_utils.cells.container import checked_path
+    from biosae_utils.cells.data import open_cells
 
+    path = checked_path(data)
     raw: dict[str, Any] = yaml.safe_load(Path(base).read_text())
     columns = guess_columns(open_cells(path).obs)  # refuses bad files before anything is started
     target, is_new = _free_config(path, Path(raw.get("results", "results")))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
+from biosae_utils.cells.columns import COLUMN_NAMES, flags, labels
 from biosae_utils.errors import BiosaeError
 
 if TYPE_CHECKING:
@@ -63,57 +64,8 @@ def balanced_draw(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.nd
     return np.sort(np.concatenate(drawn)) if drawn else np.zeros(0, np.int64)
 
 
-# ---- columns of obs ----------------------------------------------------------------------------------------------
-
-COLUMN_NAMES = {
-    "cell_type": (
-        "cell_type",
-        "celltype",
-        "cell_type_name",
-        "cell_types",
-        "annotation",
-        "seurat_annotations",
-        "louvain",
-        "leiden",
-    ),
-    "condition": ("condition", "stim", "perturbation", "treatment", "disease"),
-    "donor": ("donor_id", "donor", "patient", "individual", "sample"),
-}
-MAX_LEVELS = {"cell_type": 200, "condition": 50, "donor": 1000}
 UNSEEN = "pretrain_heldout"  # obs column by convention: cells that the model under study was not trained on
 MIN_CELLS = 20
-
-
-def guess_columns(obs: pd.DataFrame) -> dict[str, str | None]:
-    """Columns of `obs` that hold cell type, condition and donor, by their usual names.
-
-    A column counts only if it has at least two values and not as many as an identifier would have.
-
-    Returns
-    -------
-    dict
-        Keys ``cell_type``, ``condition``, ``donor``; None where nothing fits.
-    """
-    lower = {str(c).lower(): str(c) for c in reversed(list(obs.columns))}
-    found: dict[str, str | None] = {}
-    for role, names in COLUMN_NAMES.items():
-        fits = [lower[n] for n in names if n in lower and 2 <= obs[lower[n]].nunique() <= MAX_LEVELS[role]]
-        found[role] = fits[0] if fits else None
-    return found
-
-
-def _labels(obs: pd.DataFrame, role: str, column: str | None) -> np.ndarray | None:
-    """Values of the column as text, ``unknown`` where missing."""
-    if column is None:
-        return None
-    if column not in obs.columns:
-        there = ", ".join(map(str, obs.columns)) or "none"
-        guess = guess_columns(obs)[role]
-        hint = f"set {role}={guess}" if guess else f"set {role}=null if the cells have none"
-        raise BiosaeError(
-            f"There is no column {column!r} in obs; there are {there}", where=f"parameter {role} of 00_data", do=hint
-        )
-    return obs[column].astype(object).where(obs[column].notna(), "unknown").astype(str).to_numpy()
 
 
 # ---- the cohort --------------------------------------------------------------------------------------------------
@@ -139,7 +91,8 @@ class CohortParams(Protocol):
 def make_cohort(cells: CellFile, params: CohortParams) -> pd.DataFrame:
     """Draw the cells of a run, balanced over cell type x condition, and split off the held-out ones.
 
-    Held-out cells are whole donors where a donor column is named. Otherwise they are a share of each group; if `obs`
+    Held-out cells are whole donors where a donor column is named, and every condition has donors on both sides, if it
+    has two. Otherwise they are a share of each group; if `obs`
     has a boolean column ``pretrain_heldout``, cells that it marks come first, so that models are evaluated on cells
     which they have not seen. What was done is added to ``cells.messages``.
 
@@ -153,28 +106,38 @@ def make_cohort(cells: CellFile, params: CohortParams) -> pd.DataFrame:
     -------
     DataFrame
         One row a cell in file order: row (in the file), barcode, cell_type, condition, donor (None where there is no
-        such column), heldout, n_counts, n_genes, and pretrain_heldout where the file has it.
+        such column, and where a cell has no condition), heldout, n_counts, n_genes, and pretrain_heldout where the
+        file has it.
 
     Raises
     ------
     BiosaeError
         If a named column is missing, or too few cells are left for a split.
     """
-    labels = {role: _labels(cells.obs, role, getattr(params, role)) for role in COLUMN_NAMES}
+    label = {role: labels(cells.obs, role, getattr(params, role)) for role in COLUMN_NAMES}
     rows = np.flatnonzero(cells.stored > 0)
     _enough(len(rows), cells)
     rng = np.random.default_rng(params.seed)
-    group = _joined([labels["cell_type"], labels["condition"]], cells.n_cells)[rows]
-    unseen = cells.obs[UNSEEN].to_numpy(bool)[rows] if UNSEEN in cells.obs else np.zeros(len(rows), bool)
+    group = _joined([label["cell_type"], label["condition"]], cells.n_cells)[rows]
+    unseen = np.zeros(len(rows), bool)
+    if UNSEEN in cells.obs:
+        unseen = flags(cells.obs[UNSEEN], where=f"{cells.path}: obs[{UNSEEN!r}]")[rows]
     n = len(rows) if params.n_cells is None else params.n_cells
-    if labels["donor"] is None:
+    if label["donor"] is None:
         picked, heldout = _draw_and_split(group, unseen, n, params.holdout, rng)
     else:
         picked = balanced_draw(group, n, rng)
-        heldout = _split_donors(labels["donor"][rows[picked]], params.holdout, rng, where=f"obs[{params.donor!r}]")
+        chosen, condition = rows[picked], label["condition"]
+        heldout = _split_donors(
+            label["donor"][chosen],
+            None if condition is None else condition[chosen],
+            params.holdout,
+            rng,
+            where=f"obs[{params.donor!r}]",
+        )
     rows = rows[picked]
     table = pd.DataFrame({"row": rows, "barcode": cells.obs.index[rows].astype(str)})
-    for role, values in labels.items():
+    for role, values in label.items():
         table[role] = None if values is None else values[rows]
     table["heldout"] = heldout
     if UNSEEN in cells.obs:
@@ -190,7 +153,11 @@ def _enough(n: int, cells: CellFile) -> None:
 def _joined(parts: list[np.ndarray | None], n: int) -> np.ndarray:
     """One label per cell out of several columns."""
     given = [p for p in parts if p is not None]
-    return np.array(["|".join(t) for t in zip(*given, strict=True)], object) if given else np.full(n, "all", object)
+    return (
+        np.array(["|".join(map(str, t)) for t in zip(*given, strict=True)], object)
+        if given
+        else np.full(n, "all", object)
+    )
 
 
 def _draw_and_split(
@@ -220,8 +187,14 @@ def _draw_and_split(
     return picked[order], heldout[order]
 
 
-def _split_donors(donor: np.ndarray, holdout: float, rng: np.random.Generator, *, where: str) -> np.ndarray:
-    """Hold out whole donors, in random order, as many as come closest to the share wanted."""
+def _split_donors(
+    donor: np.ndarray, condition: np.ndarray | None, holdout: float, rng: np.random.Generator, *, where: str
+) -> np.ndarray:
+    """Hold out whole donors, in random order, as many as come closest to the share wanted.
+
+    Donors that leave a condition without training cells stay; a condition with two donors or more gets one on each
+    side first, so that what is found in one can be tested in the other.
+    """
     names, codes = np.unique(donor, return_inverse=True)
     if len(names) < 2:
         raise BiosaeError(
@@ -229,10 +202,45 @@ def _split_donors(donor: np.ndarray, holdout: float, rng: np.random.Generator, *
             where=where,
             do="set donor=null to hold out cells instead",
         )
-    order = rng.permutation(len(names))
-    share = np.cumsum(np.bincount(codes)[order])[:-1] / len(donor)
-    n_held = int(np.argmin(np.abs(share - holdout))) + 1
-    return np.isin(codes, order[:n_held])
+    cells_of = np.bincount(codes)
+    has = _presence(codes, condition, len(names))
+    order = rng.permutation(len(names)).tolist()
+    held: list[int] = []
+
+    def can_go(d: int) -> bool:
+        stays = np.setdiff1d(np.arange(len(names)), [*held, d])
+        return bool(has[stays].any(0)[has[d]].all()) and len(stays) > 0
+
+    for d in order:
+        covered = has[held].any(0)
+        if d not in held and (has[d] & ~covered).any() and can_go(d):
+            held.append(d)
+    share = cells_of[held].sum() / len(donor)
+    for d in (d for d in order if d not in held):
+        wider = share + cells_of[d] / len(donor)
+        if held and abs(wider - holdout) >= abs(share - holdout):
+            break
+        if can_go(d):
+            held.append(d)
+            share = wider
+    if not held:
+        raise BiosaeError(
+            "Every condition has cells of one donor only, so no donor can be held out from each of them",
+            where=where,
+            do="set donor=null to hold out cells instead; the conditions then differ by donor too",
+        )
+    return np.isin(codes, held)
+
+
+def _presence(codes: np.ndarray, condition: np.ndarray | None, n_donors: int) -> np.ndarray:
+    """Whether a donor has cells of a condition, bool (n_donors, n_conditions); cells without one count for all."""
+    known = np.zeros(0, bool) if condition is None else np.array([c is not None for c in condition])
+    if not known.any():
+        return np.ones((n_donors, 1), bool)
+    levels, level = np.unique(condition[known].astype(str), return_inverse=True)
+    has = np.zeros((n_donors, len(levels)), bool)
+    has[codes[known], level] = True
+    return has
 
 
 def _measured(table: pd.DataFrame, cells: CellFile) -> pd.DataFrame:
@@ -244,7 +252,7 @@ def _measured(table: pd.DataFrame, cells: CellFile) -> pd.DataFrame:
         n_genes[start:stop] = np.diff(x.indptr)
     table = table.assign(n_counts=n_counts.astype(np.int64), n_genes=n_genes)
     if empty := int((n_counts == 0).sum()):
-        cells.messages.append(f"{empty:,} drawn cells hold stored zeros only and were dropped.")
+        cells.messages.append(f"{empty:,} drawn cells hold no count of a gene and were dropped.")
         table = table[n_counts > 0].reset_index(drop=True)
         _enough(len(table), cells)
     held = table["heldout"]

@@ -1,29 +1,28 @@
-"""Any human h5ad as counts: found, checked, and read by row without ever holding the whole matrix."""
+"""Any human h5ad, h5mu or zarr as counts: found, checked, and read by row without ever holding the whole matrix."""
 
 from __future__ import annotations
 
-import warnings
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from biosae_utils import store
-from biosae_utils.cells.cohort import guess_columns, make_cohort
-from biosae_utils.cells.counts import Encoding, is_whole, recognise, undo_log1p
-from biosae_utils.cells.genes import Genes
-from biosae_utils.cells.matrix import StoredMatrix
-from biosae_utils.cells.names import find_genes, merge_duplicates
+from biosae_utils.cells.choice import Candidate, Matrix, choose_counts
+from biosae_utils.cells.container import checked_path, opened
+from biosae_utils.cells.counts import is_whole, undo_log1p
+from biosae_utils.cells.features import kinds_of, left_out
+from biosae_utils.cells.genes import Genes, merge_columns
+from biosae_utils.cells.names import find_genes, unknown_molecules
+from biosae_utils.cells.table import StoredTable, named, read_table, whole
 from biosae_utils.errors import BiosaeError
 
-__all__ = ["CellFile", "guess_columns", "make_cohort", "open_cells"]
-
-N_CHECKED = 200  # cells looked at when a file is opened; the others are checked as they are read
+HALF = 2048  # largest integer up to which 16-bit numbers hold all
 CHUNK = 1024
 
 
@@ -34,8 +33,8 @@ class CellFile:
     Attributes
     ----------
     path : Path
-    obs : DataFrame, shape (n_cells, ...)
-        Everything the file says about its cells; barcodes in the index.
+    obs : StoredTable or DataFrame, shape (n_cells, ...)
+        What the file says about its cells: ``columns``, ``index`` (barcodes), and each column, read when asked for.
     genes : Genes
         One entry per gene, duplicates merged; the columns of what `read` returns.
     encoding : str
@@ -44,15 +43,21 @@ class CellFile:
         Where the values are: ``X``, ``raw/X`` or ``layers/<name>``.
     messages : list of str
         What was found, filled in or converted: to be shown before any model runs.
+    matrix : StoredMatrix or SummedMatrix
+    is_gene : ndarray of bool, shape (n_columns,)
+        Columns of the matrix that are genes.
+    merge : csr_matrix, shape (n_columns_that_are_genes, n_genes), or None
+        Sums columns of one gene.
     """
 
     path: Path
-    obs: pd.DataFrame
+    obs: StoredTable | pd.DataFrame
     genes: Genes
     encoding: str
     location: str
     messages: list[str]
-    matrix: StoredMatrix = field(repr=False)
+    matrix: Matrix = field(repr=False)
+    is_gene: np.ndarray = field(repr=False)
     merge: sp.csr_matrix | None = field(default=None, repr=False)
 
     @property
@@ -62,8 +67,13 @@ class CellFile:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the file."""
-        return store.sha256(self.path)
+        """SHA-256 of the file; of names and contents of all files, where it is a folder."""
+        if self.path.is_file():
+            return store.sha256(self.path)
+        digest = hashlib.sha256()
+        for part in sorted(p for p in self.path.rglob("*") if p.is_file()):
+            digest.update(f"{part.relative_to(self.path).as_posix()} {store.sha256(part)}\n".encode())
+        return digest.hexdigest()
 
     @cached_property
     def stored(self) -> np.ndarray:
@@ -91,7 +101,8 @@ class CellFile:
         rows = np.asarray(rows, np.int64)
         if len(rows) and not (0 <= rows.min() and rows.max() < self.n_cells):
             raise BiosaeError(f"There is no row {rows.max() if rows.min() >= 0 else rows.min()}", where=str(self.path))
-        x = _guarded(self.path, self.matrix.read, rows)
+        x = self.matrix.read(rows)
+        x = x if self.is_gene.all() else x[:, self.is_gene]
         if self.encoding == "counts":
             if not is_whole(x.data):
                 self._refuse(rows, x, "holds values that are no counts")
@@ -122,15 +133,15 @@ class CellFile:
 
 
 def open_cells(path: Path | str, counts: str = "auto") -> CellFile:
-    """Open an h5ad, find its counts and its genes, and refuse what no model should be run on.
+    """Open a file of cells, find its counts and its genes, and refuse what no model should be run on.
 
     Parameters
     ----------
     path : path
-        An h5ad of human cells.
+        An h5ad of human cells, an h5mu that has them, or a zarr folder.
     counts : str
-        Where counts are: ``X``, ``raw``, ``layers/<name>``; ``auto`` takes the first of layers/counts, raw/X, X and
-        the other layers that holds counts, else the first that holds log1p of normalised counts.
+        Where counts are: ``X``, ``raw``, ``layers/<name>``, several joined by ``+``; ``auto`` chooses (see
+        `choice.choose_counts`).
 
     Returns
     -------
@@ -142,10 +153,9 @@ def open_cells(path: Path | str, counts: str = "auto") -> CellFile:
         If the file cannot be read, is empty, has duplicate barcodes, holds neither counts nor undoable logarithms,
         or its genes are not human or not recognisable.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise BiosaeError("There is no such file", where=str(path), do="check the parameter path of 00_data")
-    obs, places = _guarded(path, _read_tables, path)
+    path = checked_path(path)
+    with opened(path) as f:
+        obs, places = _tables(f, path)
     if not len(obs) or not places:
         raise BiosaeError("The file holds no cells or no matrix", where=str(path))
     if obs.index.has_duplicates:
@@ -155,107 +165,119 @@ def open_cells(path: Path | str, counts: str = "auto") -> CellFile:
             where=str(path),
             do="call adata.obs_names_make_unique(), or put the sample's name before each barcode",
         )
-    location, matrix, encoding = _find_counts(path, _asked(path, counts, places))
-    messages = [f"Values are in {location}: {encoding.why}."]
-    if encoding.is_log:
-        messages.append(f"WARNING: {location} holds no counts but logarithms; counts were recovered ({encoding.name}).")
-    if matrix.kind == "csc":
-        messages.append(
-            f"{location} is stored by gene (CSC) and was turned by cell in the temporary folder; CSR would spare that."
-        )
-    genes, said = find_genes(places[location], where=str(path))
-    if len(genes) != matrix.shape[1] or len(obs) != matrix.shape[0]:
-        raise BiosaeError(
-            f"The matrix is {matrix.shape}, its tables are ({len(obs)}, {len(genes)})", where=f"{path}: {location}"
-        )
-    genes, merge, summed = merge_duplicates(genes)
-    cells = CellFile(path, obs, genes, encoding.name, location, [*messages, *said, *summed], matrix, merge)
+    tables = {id(t): Columns.of(t) for t in places.values()}
+    columns = {place: tables[id(t)] for place, t in places.items()}
+    found, about_choice = choose_counts(path, {p: c.kinds == "" for p, c in columns.items()}, counts)
+    matrix, said = found.matrix, columns[found.place.split(" + ")[0]]
+    if len(obs) != matrix.shape[0]:
+        raise BiosaeError(f"The matrix has {matrix.shape[0]:,} rows, obs {len(obs):,}", where=f"{path}: {found.place}")
+    genes, merge, about_genes = _genes(said, path, found)
+    messages = [
+        f"Values are in {found.place}: {found.encoding.why}.",
+        *about_choice,
+        *_about_storage(found),
+        *about_genes,
+    ]
+    cells = CellFile(path, obs, genes, found.encoding.name, found.place, messages, matrix, said.kinds == "", merge)
     if empty := int((cells.stored == 0).sum()):
         cells.messages.append(f"{empty:,} cells without a single count are left out.")
     return cells
 
 
-def _guarded(path: Path, read, *args):
-    """Call `read`; damage in the file is one clear error."""
-    try:
-        return read(*args)
-    except BiosaeError:
-        raise
-    except (
-        Exception
-    ) as e:  # h5py and anndata raise OSError, KeyError, RuntimeError and their own, all for damaged files
-        with open(path, "rb") as f:
-            signature = f.read(8)
-        if not signature:
-            what = "The file is empty"
-        elif signature != b"\x89HDF\r\n\x1a\n":
-            what = "The file is not an h5ad"
-        else:
-            what = f"The file is truncated or damaged ({str(e).splitlines()[0][:120]})"
-        raise BiosaeError(what, where=str(path), do="download or write it again, and check its size") from e
+def _about_storage(found: Candidate) -> list[str]:
+    """Messages on how the values are stored."""
+    said = []
+    if found.encoding.is_log:
+        how = found.encoding.name
+        said.append(f"WARNING: {found.place} holds no counts but logarithms; counts were recovered ({how}).")
+    if found.matrix.is_half:
+        said.append(f"WARNING: values are stored in 16 bits (float16), in which counts above {HALF:,} are rounded.")
+    if found.matrix.kind == "csc":
+        said.append(
+            f"{found.place} is stored by gene (CSC) and was turned by cell in the temporary folder; CSR would spare "
+            "that."
+        )
+    return said
 
 
-def _read_tables(path: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+@dataclass(frozen=True)
+class Columns:
+    """A gene table, as far as it can be read, and what each column is (``""`` for a gene)."""
+
+    var: pd.DataFrame
+    failed: list[str]
+    kinds: np.ndarray
+
+    @classmethod
+    def of(cls, table: StoredTable | pd.DataFrame) -> Columns:
+        """Read a table."""
+        var, failed = whole(table)
+        return cls(var, failed, kinds_of(var))
+
+
+def _genes(said: Columns, path: Path, found: Candidate) -> tuple[Genes, sp.csr_matrix | None, list[str]]:
+    """Genes of the matrix, the factor that sums columns of one gene, and what was found."""
+    names, messages = find_genes(said.var[said.kinds == ""], where=str(path))
+    total = np.asarray(found.sample.sum(0, dtype=np.float64)).ravel()
+    messages += left_out(said.kinds) + unknown_molecules(names, total)
+    if said.failed:
+        messages.append(f"Columns of var that cannot be read were not used: {', '.join(said.failed)}.")
+    genes, merge, summed = merge_columns(names)
+    return genes, merge, messages + summed
+
+
+def _tables(f, path: Path) -> tuple[StoredTable | pd.DataFrame, dict[str, StoredTable | pd.DataFrame]]:
     """`obs`, and the gene table of every matrix in the file, by place."""
-    from anndata.io import read_elem
-
-    with h5py.File(path, "r") as f, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if "obs" not in f or "var" not in f:
-            raise BiosaeError(
-                f"The file is HDF5 but not an h5ad (it holds {', '.join(list(f)[:5]) or 'nothing'})",
-                where=str(path),
-                do="read it with scanpy (for instance sc.read_10x_h5) and save it with write_h5ad",
-            )
-        obs, var = read_elem(f["obs"]), read_elem(f["var"])
-        if not (isinstance(var, pd.DataFrame) and isinstance(obs, pd.DataFrame)):
-            raise BiosaeError(
-                "The file was written by anndata before 0.7", where=str(path), do="read and save it again"
-            )
-        layers = f.get("layers")
-        places = {f"layers/{name}": var for name in (layers if isinstance(layers, h5py.Group) else ())}
-        if "X" in f and (isinstance(f["X"], h5py.Group) or f["X"].shape):  # an absent X is stored as an empty scalar
-            places["X"] = var
-        if isinstance(f.get("raw"), h5py.Group) and "X" in f["raw"]:
-            raw = read_elem(f["raw/var"])
-            extra = var.columns.difference(raw.columns)  # raw often lacks the columns with names
-            places["raw/X"] = raw.join(var[extra].astype(object)) if var.index.is_unique and len(extra) else raw
-    obs.index = obs.index.astype(str)
+    if "obs" not in f or "var" not in f:
+        raise BiosaeError(
+            f"The file is HDF5 but not an h5ad (it holds {', '.join(list(f)[:5]) or 'nothing'})",
+            where=str(path),
+            do="read it with scanpy (for instance sc.read_10x_h5) and save it with write_h5ad",
+        )
+    if not hasattr(f["obs"], "keys") or "raw.X" in f:
+        return _old_tables(f, path)
+    obs, var = read_table(f, path, "obs"), read_table(f, path, "var")
+    places = {f"layers/{name}": var for name in (f["layers"] if "layers" in f else ())}
+    if _is_matrix(f, "X"):
+        places["X"] = var
+    if "raw" in f and hasattr(f["raw"], "keys") and "X" in f["raw"]:
+        places["raw/X"] = _completed(read_table(f, path, "raw/var"), var)
     return obs, places
 
 
-def _asked(path: Path, counts: str, places: dict[str, pd.DataFrame]) -> list[str]:
-    """Places to look into, in order."""
-    if counts == "auto":
-        first = [p for p in ("layers/counts", "raw/X", "X") if p in places]
-        return first + sorted(set(places) - set(first))
-    place = "raw/X" if counts in ("raw", "raw/X") else counts
-    if place not in places:
+def _is_matrix(f, key: str) -> bool:
+    """Whether there is a matrix; an absent X is stored as an empty scalar."""
+    return key in f and (hasattr(f[key], "keys") or bool(f[key].shape))
+
+
+def _completed(raw: StoredTable | pd.DataFrame, var: StoredTable | pd.DataFrame) -> StoredTable | pd.DataFrame:
+    """The gene table of raw, which often lacks the columns with names that var has."""
+    extra = [c for c in var.columns if c not in raw.columns]
+    if not extra or var.index.has_duplicates:
+        return raw
+    return whole(raw)[0].join(whole(var)[0].reindex(columns=extra).astype(object))
+
+
+def _old_tables(f, path: Path) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Tables of a file from before anndata 0.7, as anndata reads them."""
+    import anndata as ad
+
+    try:
+        old = ad.read_h5ad(path, backed="r")
+    except Exception as e:  # anndata raises whatever the first part that it cannot read makes it raise
         raise BiosaeError(
-            f"There is no {place} in the file; there are {', '.join(sorted(places))}",
+            f"anndata cannot read this old file ({' '.join(str(e).split())[:120]})",
             where=str(path),
-            do="name one of them in the parameter counts, or use auto",
-        )
-    return [place]
-
-
-def _find_counts(path: Path, places: list[str]) -> tuple[str, StoredMatrix, Encoding]:
-    """First place with counts, else first with undoable logarithms, judged on cells spread over the file."""
-    seen: list[tuple[str, StoredMatrix, Encoding]] = []
-    for place in places:
-        matrix = StoredMatrix(path, place)
-        n = matrix.shape[0]
-        rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, N_CHECKED)).astype(int))
-        encoding = recognise(_guarded(path, matrix.read, rows))
-        if encoding.name == "counts":
-            return place, matrix, encoding
-        seen.append((place, matrix, encoding))
-    for found in seen:
-        if found[2].usable:
-            return found
-    raise BiosaeError(
-        "The values are neither counts nor logarithms that can be undone: "
-        + "; ".join(f"{p}: {e.why}" for p, _, e in seen),
-        where=str(path),
-        do="save raw counts in X or layers/counts",
-    )
+            do="read and save it with the anndata that wrote it, then with a newer one",
+        ) from e
+    try:
+        obs, var = named(old.obs), named(old.var)
+        places = {f"layers/{name}": var for name in (f["layers"] if "layers" in f else ())}
+        if _is_matrix(f, "X"):
+            places["X"] = var
+        for key in ("raw.X", "raw/X"):
+            if key in f and old.raw is not None:
+                places[key] = _completed(named(old.raw.var), var)
+        return obs, places
+    finally:
+        old.file.close()

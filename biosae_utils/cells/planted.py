@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from biosae_utils.cells.names import human_genes
+from biosae_utils.cells.human import human_genes
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import atomic_path, read_table, write_table
 
@@ -227,7 +227,8 @@ def genes_like(path: Path | str, n: int) -> pd.DataFrame:
 
 def _made_genes(n: int, rng: np.random.Generator) -> pd.DataFrame:
     """Human genes with log-normal means."""
-    symbol_of = human_genes()[1]
+    human = human_genes()
+    symbol_of = {i: n for i, n in human.symbol_of.items() if human.id_of[n] == i}
     ids = sorted(rng.choice(sorted(symbol_of), n, replace=False))
     return pd.DataFrame({"symbol": [symbol_of[i] for i in ids], "ensembl_id": ids, "mean": rng.lognormal(0, 1.0, n)})
 

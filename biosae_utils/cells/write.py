@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from biosae_utils.cells.container import is_zarr, readable
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import atomic_path
 
@@ -31,9 +32,19 @@ def add_to_h5ad(source: Path, target: Path, *, obsm: Mapping[str, Any], uns: Map
     import anndata as ad
     import h5py
 
-    with atomic_path(target) as tmp:
+    if is_zarr(Path(source)):
+        raise BiosaeError(
+            "Results cannot be added to a zarr folder", where=str(source), do="save the cells as h5ad first"
+        )
+    with readable(Path(source)), atomic_path(target) as tmp:
         shutil.copyfile(source, tmp)
         with h5py.File(tmp, "r+") as f:
+            if "obs" not in f or "_index" not in f["obs"].attrs:
+                raise BiosaeError(
+                    "Results can be added to an h5ad of anndata 0.7 or later only",
+                    where=str(source),
+                    do="read the cells with anndata and save them with write_h5ad",
+                )
             index = f["obs"].attrs["_index"]
             n_cells = len(f["obs"][index])
             for name, matrix in obsm.items():

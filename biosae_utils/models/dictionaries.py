@@ -63,20 +63,24 @@ class _PlainUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module}.{name}") from None
 
 
-def read_dictionary(path: Path | str, kind: type) -> dict:
+def read_dictionary(path: Path | str, kind: type, *, nameless: str = "refuse") -> dict:
     """Read a pickled dictionary of str to `kind`; execute nothing.
+
+    Empty text is no key: looked up, it would make one gene of all that have no name.
 
     Parameters
     ----------
     path : path
     kind : type
         ``int``, ``float`` or ``str``: the type of the values. Integers are welcome where floats are asked for.
+    nameless : {"refuse", "skip"}
+        What to do with empty keys and values.
 
     Raises
     ------
     BiosaeError
-        The file is missing, damaged, holds anything but plain values and numpy scalars (named), or is no such
-        dictionary.
+        The file is missing, damaged, holds anything but plain values and numpy scalars (named), is no such
+        dictionary, or has an empty key.
     """
     path = Path(path)
     try:
@@ -88,7 +92,14 @@ def read_dictionary(path: Path | str, kind: type) -> dict:
     if kept is None:
         kept = _unpickle(content, path, kind)
         _write_cached(cached, kept)
-    return kept
+    empty = [key for key, value in kept.items() if not key.strip() or (kind is str and not value.strip())]
+    if empty and nameless == "refuse":
+        raise BiosaeError(
+            f"{len(empty)} entries of the dictionary have an empty key or value ({empty[0]!r}: {kept[empty[0]]!r})",
+            where=str(path),
+            do="fetch the file again, or write it without them",
+        )
+    return {key: value for key, value in kept.items() if key not in set(empty)} if empty else kept
 
 
 def cache_folder() -> Path:

@@ -112,9 +112,9 @@ class GeneDictionaries:
         names = folder / f"gene_name_id_dict_{suffix}.pkl"
         # the V1 release came without a mapping; V2 without one would silently not collapse renamed genes
         optional = suffix == "gc30M" and not mapping.is_file()
-        return cls(
-            token, median, {} if optional else read_dictionary(mapping, str), read_dictionary(names, str), folder
-        )
+        # a name that is no name cannot be looked up; the ids and medians of a gene without one are still good
+        symbol = read_dictionary(names, str, nameless="skip")
+        return cls(token, median, {} if optional else read_dictionary(mapping, str), symbol, folder)
 
     @property
     def special(self) -> dict[str, int]:
@@ -125,9 +125,11 @@ class GeneDictionaries:
         """Token of each gene, int64 (n_genes,), -1 where unknown: by Ensembl id, or by symbol where there is no id."""
         found = np.full(len(genes), -1, np.int64)
         for i, (ensembl, symbol) in enumerate(zip(genes.ensembl, genes.symbol, strict=True)):
-            key = str(ensembl).upper() or self.symbol.get(str(symbol), "")
+            key = str(ensembl).upper() or (self.symbol.get(str(symbol), "") if symbol else "")
+            if not key:
+                continue
             key = self.ensembl.get(key, key)
-            if key and not key.startswith("<"):
+            if not key.startswith("<"):
                 found[i] = self.token.get(key, -1)
         return found
 

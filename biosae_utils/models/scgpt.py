@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from biosae_utils.cells.human import human_genes
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Batch, Genes, ModelInfo, Tokens
 from biosae_utils.models.blocks import BlockModel, at_columns
@@ -133,9 +134,21 @@ class ScGPT(BlockModel):
         return cls(freeze(net, device, dtype), info, settings, ties)
 
     def gene_tokens(self, genes: Genes) -> np.ndarray:
-        """Token of each column by symbol, int64 (n_genes,), -1 where unknown."""
+        """Token of each column, int64 (n_genes,), -1 where unknown.
+
+        By symbol, else by any name in the vocabulary that stands for the same Ensembl id: references older or newer
+        than the vocabulary call many genes otherwise (GNB2L1 and RACK1, IL8 and CXCL8).
+        """
         special = {self.info.vocab_ids[i] for i in self.info.special_ids}
-        return np.array([-1 if s in special else self._token.get(str(s), -1) for s in genes.symbol], dtype=np.int64)
+        by_name = {name: token for name, token in self._token.items() if name.strip() and name not in special}
+        human = human_genes()
+        by_id: dict[str, int] = {}
+        # a name in use today comes before earlier ones of the same gene
+        for name in sorted(by_name, key=lambda n: not human.is_own(n)):
+            if ensembl := human.find(name):
+                by_id.setdefault(ensembl, by_name[name])
+        pairs = zip(genes.symbol, genes.ensembl, strict=True)
+        return np.array([by_name.get(str(s), by_id.get(str(e), -1)) for s, e in pairs], dtype=np.int64)
 
     def encode_chunk(self, counts: sp.csr_matrix, tokens: np.ndarray, seed: int) -> Tokens:
         """``<cls>``, then the non-zero genes with their bins; a random choice of genes where there are too many."""

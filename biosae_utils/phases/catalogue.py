@@ -273,7 +273,7 @@ def in_groups(cohort: pd.DataFrame, column: str) -> bool:
     """Whether a column of the cohort holds groups that can be told apart in training and in held-out cells."""
     if column not in cohort or not 1 < cohort[column].nunique() <= MOST_GROUPS:
         return False
-    sides = [set(cohort.loc[cohort["heldout"] == side, column].astype(str)) for side in (False, True)]
+    sides = [set(cohort.loc[cohort["heldout"] == side, column].dropna()) for side in (False, True)]
     return min(map(len, sides)) > 1 and bool(sides[0] & sides[1])
 
 

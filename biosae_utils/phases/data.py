@@ -30,11 +30,14 @@ QUANTILES = {"low": 0.025, "q25": 0.25, "median": 0.5, "q75": 0.75, "high": 0.97
 class Params(PageParams):
     """The cells, checked, and the cohort that the run uses."""
 
-    path: InputFile = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad with counts")
-    counts: str = Field("auto", description="where counts are: auto, X, raw, or layers/<name>")
+    path: InputFile = Field("data/demo/pbmc_ifnb.h5ad", description="h5ad, h5mu or zarr folder with counts")
+    counts: str = Field("auto", description="where counts are: auto, X, raw, layers/<name>, or several joined by +")
     cell_type: str | None = Field("cell_type", description="obs column; null when there is none")
     condition: str | None = Field("condition", description="obs column; null when there is none")
     donor: str | None = Field(None, description="obs column; null when there is none")
+    reference: str | None = Field(
+        None, description="condition that the others are compared with; null for the one called like a control"
+    )
     n_cells: int | None = Field(
         2000, ge=20, description="cells drawn, balanced over cell type and condition; null for all"
     )
@@ -50,15 +53,19 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     """Check the file, draw the cohort, ask what each model can see, and whether conditions differ at all."""
     from scipy import sparse
 
-    from biosae_utils.cells.data import make_cohort, open_cells
+    from biosae_utils.analysis.differential import contrast
+    from biosae_utils.cells.cohort import make_cohort
+    from biosae_utils.cells.data import open_cells
 
     cells = open_cells(p.path, p.counts)
     with out.step("draw the cohort"):
         cohort = make_cohort(cells, p)
         counts = sparse.vstack([chunk for _, chunk in cells.chunks(cohort["row"].to_numpy())]).tocsr()
     out.table(cohort, "cohort")
+    sides = contrast(cohort["condition"].to_numpy(), p.reference)
+    found = [*cells.messages, *(sides.messages if sides else [])]
     out.table(
-        pd.DataFrame({"step": np.arange(1, len(cells.messages) + 1), "what was found": cells.messages}),
+        pd.DataFrame({"step": np.arange(1, len(found) + 1), "what was found": found}),
         "checks",
         download=False,
     )
@@ -156,7 +163,7 @@ def genes_of_models(p: Params, cells: CellFile, counts: sp.csr_matrix, out: Outp
                 "cells cut (%)": round(100 * float((counts[:, seen].getnnz(axis=1) > room).mean()), 2),
             }
         )
-        worst = genes.assign(gene=_names(cells))[~seen].nlargest(N_LOST, "mean", keep="first")
+        worst = genes.assign(gene=cells.genes.label)[~seen].nlargest(N_LOST, "mean", keep="first")
         lost.append(worst.rename(columns={"mean": "mean count", "n_cells": "cells"}).assign(model=slug))
         genes[f"in_{slug}"] = seen
     out.table(genes, "genes")
@@ -166,17 +173,12 @@ def genes_of_models(p: Params, cells: CellFile, counts: sp.csr_matrix, out: Outp
     return {"n_genes": len(genes), "models_said": ", ".join(sees)}
 
 
-def _names(cells: CellFile) -> np.ndarray:
-    """Symbol of each gene, or its id where it has none."""
-    return np.where(cells.genes.symbol != "", cells.genes.symbol, cells.genes.ensembl)
-
-
 def conditions(p: Params, cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_matrix, out: Output) -> dict[str, Any]:
     """Genes that differ between the reference condition and the others within cell types, and by chance."""
     from scipy import sparse
 
     from biosae_utils.analysis.conditions import compare, exceedance
-    from biosae_utils.analysis.differential import reference_level
+    from biosae_utils.analysis.differential import contrast
 
     about = {
         "id": "conditions_differ",
@@ -184,15 +186,14 @@ def conditions(p: Params, cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_
         "rule": f"genes with BH q <= {FDR} over all genes; supported if the lower end of the jackknife interval over "
         f"blocks of cells exceeds the largest of {N_NULL} relabelled counts",
     }
-    given = cohort["condition"].notna().to_numpy()
-    state, kind = cohort.loc[given, "condition"].astype(str), _labels(cohort["cell_type"], "all cells")[given]
-    if state.nunique() < 2:
+    sides = contrast(cohort["condition"].to_numpy(), p.reference)
+    if sides is None or not sides.others:
         out.claim(**about, verdict="not_tested", reason="the cells have one condition only")
         return {"tested": False, "difference_said": "Whether conditions differ was not tested: there is only one."}
-    reference = reference_level(state.to_numpy())
+    given, reference = sides.has_condition, sides.reference
+    kind = _labels(cohort["cell_type"], "all cells")[given]
     per_10k = (sparse.diags(1e4 / cohort.loc[given, "n_counts"].to_numpy()) @ counts[given]).tocsr()
-    other = (state != reference).to_numpy()
-    result = compare(per_10k, other, kind.to_numpy(), alpha=FDR, n_null=N_NULL, seed=p.seed)
+    result = compare(per_10k, sides.group[given], kind.to_numpy(), alpha=FDR, n_null=N_NULL, seed=p.seed)
     claim = out.claim(
         **about,
         value=result.n_different,
@@ -201,11 +202,11 @@ def conditions(p: Params, cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_
         control_kind="condition labels dealt out anew within each cell type, mean",
         verdict=verdict(result.n_different.low > result.by_chance.max()),
     )
-    leading = leading_genes(result, _names(cells), reference, out)
+    leading = leading_genes(result, cells.genes.label, reference, out)
     out.table(exceedance({"true": result.genes["z"].to_numpy(), "relabelled": result.z_null}), "z", download=False)
     return {
-        "tested": True, "reference": reference, "others": sorted(state[other].unique()), "fdr": FDR,
-        "n_compared": len(state), "n_different": claim.value, "n_by_chance": claim.control,
+        "tested": True, "reference": reference, "others": list(sides.others), "fdr": FDR,
+        "n_compared": int(given.sum()), "n_different": claim.value, "n_by_chance": claim.control,
         "leading": leading["gene"].head(3).tolist(), "leading_z": leading["z"].abs().head(3).tolist(),
         "difference_said": f"{claim.value:,.0f} genes differ between {reference} and other cells of the same type, "
         f"{claim.control:.2g} when labels are dealt out anew; {leading['gene'].iloc[0]} leads with an AUROC of "

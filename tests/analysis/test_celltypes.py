@@ -44,3 +44,15 @@ def test_best_latents_are_chosen_on_one_side_and_scored_on_the_other(world):
     chosen = scores.all.query("column == 'noise' and group == 'odd'")
     assert chosen["training"].argmax() == best.loc[("noise", "odd"), "latent"]
     assert (best["low"] <= best["heldout"]).all() and (best["heldout"] <= best["high"]).all()
+
+
+def test_cells_without_a_label_are_no_group(world):
+    store, _, cell, *_ = world
+    means = celltypes.cell_means(store, cell, CELLS)
+    odd = pd.Series(np.where(np.arange(CELLS) % 2, "odd", "even"), dtype=object)
+    heldout, lost = np.arange(CELLS) % 3 == 0, np.arange(CELLS) % 5 == 0
+    scores = celltypes.best_latents(means, pd.DataFrame({"c": odd.mask(lost, None)}), heldout, n_bootstrap=20)
+    assert set(scores.best["group"]) == {"odd", "even"}
+    alone = celltypes.auroc(means[heldout & ~lost], odd[heldout & ~lost].to_numpy())
+    chosen = scores.all.query("group == 'odd'")
+    np.testing.assert_allclose(chosen["heldout"], alone["odd"])

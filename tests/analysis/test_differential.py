@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 import scipy.stats as st
 
-from biosae_utils.analysis.differential import RankSums, reference_level
+from biosae_utils.analysis.differential import RankSums, contrast, reference_level
+from biosae_utils.errors import BiosaeError
 
 
 @pytest.fixture
@@ -74,3 +75,74 @@ def test_p_values_are_uniform_without_a_difference():
 def test_reference_level_is_the_control_or_the_most_frequent():
     assert reference_level(np.array(["STIM", "CTRL", "STIM"])) == "CTRL"
     assert reference_level(np.array(["day1", "day2", "day2"])) == "day2"
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        *(
+            "control",
+            "CTRL",
+            "Healthy",
+            "HC",
+            "Normal",
+            "vehicle",
+            "DMSO",
+            "Unstimulated",
+            "untreated",
+            "WT",
+            "Wild-type",
+        ),
+        *(
+            "Wild-type",
+            "non-targeting",
+            "Non_Targeting",
+            "baseline",
+            "0",
+            "0h",
+            "day 0",
+            "D0",
+            "0 uM",
+            "mock",
+            "None",
+            "NT",
+        ),
+        *("control_1", "ctrl2", "DMSO_24h", "Healthy donor", "non-targeting_00012", "Normal (adjacent)", "WT-rep1"),
+    ],
+)
+@pytest.mark.parametrize("n_other", [5, 200])
+def test_a_control_is_recognised_whatever_its_case_and_size(control, n_other):
+    condition = np.array([control] * 20 + ["COVID-19"] * n_other, object)
+    assert reference_level(condition) == control
+    sides = contrast(condition)
+    assert sides.reference == control and sides.others == ("COVID-19",) and sides.messages == []
+    np.testing.assert_array_equal(sides.group, condition == "COVID-19")
+
+
+@pytest.mark.parametrize("gene", ["WT1", "NT5E", "HCK", "PREX1", "CTLA4", "NEGR1", "0.5 uM", "10h", "controlled"])
+def test_what_only_begins_like_a_control_is_none(gene):
+    condition = np.array([gene] * 5 + ["A1"] * 20, object)
+    assert reference_level(condition) == "A1"
+    assert any("no condition is called like a control" in m for m in contrast(condition).messages)
+
+
+def test_the_reference_can_be_named():
+    condition = np.array(["Healthy"] * 5 + ["COVID-19"] * 9, object)
+    assert contrast(condition, "COVID-19").reference == "COVID-19"
+    np.testing.assert_array_equal(contrast(condition, "COVID-19").group, condition == "Healthy")
+    with pytest.raises(BiosaeError, match=r"'healthy'; there are COVID-19, Healthy"):
+        contrast(condition, "healthy")
+
+
+def test_cells_without_a_condition_are_on_no_side():
+    sides = contrast(np.array(["ctrl", None, "stim", np.nan, "ctrl"], object))
+    assert sides.has_condition.tolist() == [True, False, True, False, True]
+    assert sides.group.tolist() == [False, False, True, False, False]
+    assert sides.messages == ["2 of 5 cells have no condition and take no part in the comparison."]
+    assert contrast(np.array([None, None], object)) is None
+    assert contrast(np.array(["ctrl", "ctrl"], object)).others == ()
+
+
+def test_pooled_levels_are_listed():
+    (said,) = contrast(np.array(["ctrl", "IFN", "LPS", "LPS"], object)).messages
+    assert said == "WARNING: 2 conditions are pooled against ctrl: IFN (1 cells), LPS (2 cells)."

@@ -10,7 +10,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biosae_utils.cells.cohort import balanced_draw, guess_columns, make_cohort, quotas
+from biosae_utils.cells.cohort import balanced_draw, make_cohort, quotas
+from biosae_utils.cells.columns import guess_columns
 from biosae_utils.cells.data import open_cells
 from biosae_utils.errors import BiosaeError
 from biosae_utils.phases.data import Params as DataParams
@@ -121,7 +122,7 @@ def test_cells_without_counts_are_left_out(small, saved):
     cells = open_cells(saved(small))
     cohort = make_cohort(cells, params())
     assert not cohort["row"].isin([3, 8]).any() and len(cohort) == 38
-    assert any("2 drawn cells hold stored zeros only" in m for m in cells.messages)
+    assert any("2 drawn cells hold no count" in m for m in cells.messages)
 
 
 def test_too_few_cells(small, saved):
@@ -135,3 +136,44 @@ def test_guess_columns_by_name_and_content(small):
     obs["patient"] = [str(i % 3) for i in range(40)]
     assert guess_columns(obs) == {"cell_type": "CellType", "condition": "stim", "donor": "patient"}
     assert guess_columns(obs[["disease"]]) == {"cell_type": None, "condition": None, "donor": None}
+
+
+def nested(n_donors: int, n_cells: int = 40) -> dict[str, list]:
+    """Donors that were each seen in one condition only."""
+    donor = [f"d{i % n_donors}" for i in range(n_cells)]
+    return {"donor": donor, "condition": [f"c{i % n_donors % 2}" for i in range(n_cells)]}
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("n_donors", [4, 6, 8])
+def test_donors_nested_in_conditions_are_held_out_from_every_condition(opened, seed, n_donors):
+    cohort = make_cohort(opened(**nested(n_donors)), params(donor="donor", seed=seed))
+    assert (cohort.groupby("condition")["heldout"].nunique() == 2).all()
+    assert (cohort.groupby("donor")["heldout"].nunique() == 1).all()
+
+
+def test_one_donor_a_condition_cannot_be_held_out(opened):
+    with pytest.raises(BiosaeError, match=r"cells of one donor only.*donor=null"):
+        make_cohort(opened(**nested(2)), params(donor="donor"))
+
+
+def test_a_condition_of_one_donor_keeps_it_in_training(opened):
+    donor = ["a", "b", "c", "d"] * 10
+    condition = ["x", "x", "x", "y"] * 10
+    for seed in range(6):
+        cohort = make_cohort(opened(donor=donor, condition=condition), params(donor="donor", seed=seed))
+        assert not cohort.loc[cohort["donor"] == "d", "heldout"].any() and cohort["heldout"].any()
+
+
+def test_cells_without_a_condition_are_drawn_and_have_none(opened):
+    condition = ["control", "stimulated", None, "NA"] * 10
+    cohort = make_cohort(opened(condition=condition), params())
+    assert len(cohort) == 40 and cohort["condition"].isna().sum() == 20
+    assert set(cohort["condition"].dropna()) == {"control", "stimulated"}
+
+
+def test_flags_stored_as_text_are_read_as_flags(opened):
+    unseen = np.where(np.arange(40) % 5 == 0, "True", "False")
+    cohort = make_cohort(opened(pretrain_heldout=unseen), params(n_cells=32))
+    assert cohort["heldout"].sum() == 8
+    np.testing.assert_array_equal(cohort["heldout"], cohort["pretrain_heldout"])

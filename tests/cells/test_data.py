@@ -126,7 +126,7 @@ def test_duplicate_genes_are_summed_with_a_message(small, saved):
 
 def test_only_the_rows_asked_for_are_read(small, saved, monkeypatch):
     n, width = 4000, 20
-    counts = sp.random(n, width, 0.5, format="csr", random_state=1, data_rvs=lambda k: np.ones(k))
+    counts = sp.random(n, width, 0.5, format="csr", random_state=1, data_rvs=lambda k: 1.0 + np.arange(k) % 3)
     big = ad.AnnData(counts.astype(np.float32), obs=pd.DataFrame(index=[str(i) for i in range(n)]), var=small.var)
     cells = open_cells(saved(big))
     read: list[int] = []
@@ -237,7 +237,7 @@ def test_duplicate_barcodes(small, saved):
 
 
 def test_a_cell_outside_the_sample_that_holds_no_counts_is_named(small, saved, monkeypatch):
-    monkeypatch.setattr("biosae_utils.cells.data.N_CHECKED", 3)
+    monkeypatch.setattr("biosae_utils.cells.choice.N_CHECKED", 3)
     counts = small.X.toarray()
     counts[7, 2] = 1.5
     small.X = sp.csr_matrix(counts)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae_utils.cells.data import make_cohort, open_cells
-from biosae_utils.cells.names import human_genes
+from biosae_utils.cells.cohort import make_cohort
+from biosae_utils.cells.data import open_cells
 from biosae_utils.phases.data import Params as DataParams
 from biosae_utils.store import read_table, sha256
 
@@ -81,10 +81,3 @@ def test_the_script_rebuilds_the_same_bytes(tmp_path):
         [*script, "--out", str(tmp_path), "--names", str(tmp_path / "names" / "human_genes.parquet")], check=True
     )
     assert (tmp_path / "PROVENANCE.md").read_text() == (DEMO / "PROVENANCE.md").read_text()
-
-
-def test_human_genes_know_present_and_retired_names():
-    id_of, symbol_of = human_genes()
-    assert id_of["ISG15"] == "ENSG00000187608" and symbol_of["ENSG00000187608"] == "ISG15"
-    retired = id_of["KIAA0391"]  # PRORP since 2019
-    assert symbol_of[retired] == "PRORP" and id_of["PRORP"] == retired

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from biosae_utils.cells.data import guess_columns, make_cohort, open_cells
+from biosae_utils.cells.cohort import make_cohort
+from biosae_utils.cells.columns import guess_columns
+from biosae_utils.cells.data import open_cells
 from biosae_utils.cells.planted import KNOCKED_ACTIVITY, Truth, genes_like, main, planted
 from biosae_utils.errors import BiosaeError
 from biosae_utils.phases.data import Params as DataParams

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -38,3 +39,13 @@ def test_a_matrix_of_another_length_leaves_nothing(source, tmp_path):
     with pytest.raises(BiosaeError, match="3 rows for 40 cells"):
         add_to_h5ad(source, tmp_path / "out.h5ad", obsm={"X_sae": np.ones((3, 2))}, uns={})
     assert [p.name for p in tmp_path.iterdir()] == [source.name]
+
+
+def test_what_is_no_h5ad_is_refused_in_a_sentence(small, tmp_path):
+    small.write_zarr(tmp_path / "cells.zarr")
+    with h5py.File(tmp_path / "cells.h5mu", "w") as f:
+        ad.io.write_elem(f, "mod/rna", small)
+    for name, says in (("cells.zarr", "zarr folder"), ("cells.h5mu", "anndata 0.7 or later")):
+        with pytest.raises(BiosaeError, match=says):
+            add_to_h5ad(tmp_path / name, tmp_path / "out.h5ad", obsm={"X_sae": np.ones((40, 2))}, uns={})
+    assert not (tmp_path / "out.h5ad").exists()

@@ -126,3 +126,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     path = tmp_path / "names.pkl"
     path.write_bytes(pickle.dumps({"CD3E": "ENSG00000198851"}))
     assert read_dictionary(path, str) == {"CD3E": "ENSG00000198851"}
+
+
+@pytest.mark.parametrize("key", ["", "  "])
+def test_empty_text_is_no_key(tmp_path, key):
+    path = tmp_path / "names.pkl"
+    path.write_bytes(pickle.dumps({"CD3E": "ENSG00000198851", key: "ENSG00000262621"}))
+    for _ in range(2):  # from the pickle, and from what the first time kept
+        with pytest.raises(BiosaeError, match="1 entries of the dictionary have an empty key"):
+            read_dictionary(path, str)
+    assert read_dictionary(path, str, nameless="skip") == {"CD3E": "ENSG00000198851"}
+    path.write_bytes(pickle.dumps({"": 3, "ENSG00000198851": 4}))
+    with pytest.raises(BiosaeError, match="empty key"):
+        read_dictionary(path, int)

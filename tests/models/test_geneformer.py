@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from transformers import BertForMaskedLM
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.base import Genes
+from biosae_utils.models.dictionaries import read_dictionary
 from biosae_utils.models.geneformer import bert_config
 from biosae_utils.models.registry import load_model
 
@@ -253,3 +255,22 @@ def test_truncated_weights_are_one_clear_error(tmp_path, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(BiosaeError, match=r"model\.safetensors"):
         load_model(tmp_path)
+
+
+def test_genes_without_a_name_are_no_gene(tmp_path):
+    folder = write_geneformer(tmp_path)
+    path = folder / "geneformer" / "gene_name_id_dict_gc104M.pkl"
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()) | {"": ensembl(7)}))
+    model = load_model(folder, device="cpu")
+    genes = Genes(np.array(["", "", ensembl(3)]), np.array(["", "unknown", ""]))
+    assert model.gene_tokens(genes).tolist() == [-1, -1, 7]
+    assert model.info.vocab[11] == "GENE7"  # and no gene is shown as empty text
+
+
+def test_the_shipped_dictionary_has_no_empty_name():
+    folder = Path(__file__).resolve().parents[2] / "data" / "demo" / "models" / "mini-geneformer"
+    model = load_model(folder, device="cpu")
+    genes = Genes(np.array(["", "", "ENSG00000111640"]), np.array(["", "", ""]))
+    assert model.gene_tokens(genes).tolist() == [-1, -1, 7235]
+    assert all(model.info.vocab) and "" not in model.dictionaries.symbol
+    read_dictionary(folder / "geneformer" / "gene_name_id_dict_gc104M.pkl", str)  # would refuse it

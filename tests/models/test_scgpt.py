@@ -225,3 +225,29 @@ def test_truncated_weights_are_one_clear_error(tmp_path, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(BiosaeError, match=r"best_model\.pt"):
         load_model(tmp_path)
+
+
+def with_vocabulary(folder, names):
+    """The checkpoint with other gene names."""
+    edit_json(folder / "vocab.json", lambda v: [v.update({n: v.pop(f"GENE{i}")}) for i, n in enumerate(names)])
+    return load_model(folder, device="cpu")
+
+
+def test_a_gene_is_found_by_symbol_or_by_any_name_of_the_same_id(tmp_path):
+    model = with_vocabulary(write_scgpt(tmp_path), ["GNB2L1", "CXCL8", "H3F3B", "MT-ND1", "IL6", "CTGF"])
+    symbols = ["RACK1", "IL8", "H3-3B", "ND1", "IL6", "", "<cls>", "", "EGFP"]
+    ids = ["ENSG00000204628", "ENSG00000169429", "ENSG00000132475", "ENSG00000198888", "ENSG00000136244"]
+    genes = Genes(np.array([*ids, "ENSG00000118523", "", "", ""]), np.array(symbols))
+    assert model.gene_tokens(genes).tolist() == [0, 1, 2, 3, 4, 5, -1, -1, -1]
+
+
+def test_the_symbol_comes_before_the_id_and_todays_name_before_earlier_ones(tmp_path):
+    model = with_vocabulary(write_scgpt(tmp_path), ["GNB2L1", "RACK1"])
+    ids = np.array(["ENSG00000204628"] * 3)
+    assert model.gene_tokens(Genes(ids, np.array(["GNB2L1", "RACK1", ""]))).tolist() == [0, 1, 1]
+
+
+def test_empty_text_is_no_gene_even_where_the_vocabulary_has_it(tmp_path):
+    model = with_vocabulary(write_scgpt(tmp_path), ["", "IL6"])
+    genes = Genes(np.array(["", "ENSG00000136244"]), np.array(["", ""]))
+    assert model.gene_tokens(genes).tolist() == [-1, 1]
