@@ -61,7 +61,7 @@ def read_sets(path: Path) -> Read:
         text = _text(path, notes)
         terms = _json(text, path, notes) if kind == ".json" else _gmt(text, path, notes)
         terms = _once(terms, path, notes)
-        rows = [(stem, t.name, t.label, gene, t.place) for t in terms for gene in t.genes or [None]]
+        rows = [(stem, t.name, t.label, gene, t.place) for t in terms for gene in t.genes or ("",)]
         read = Read(pd.DataFrame(rows, columns=[*COLUMNS, "place"]), notes)
     return with_symbols(without_empty(read, path), path)
 
@@ -143,7 +143,7 @@ def _described(lines: list[tuple[int, list[str]]], path: Path) -> bool:
 
     They are genes if all of them look like one and most are known symbols, or are members elsewhere in the file.
     """
-    id_of, _ = human_genes()
+    id_of = human_genes().id_of
     members = {f.upper() for _, fields in lines for f in fields[2:]}
     words, genes = 0, []
     for number, fields in lines:

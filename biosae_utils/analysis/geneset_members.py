@@ -63,7 +63,7 @@ def with_symbols(read: Read, path: Path) -> Read:
         plain.append(value)
     if weighted:
         read.notes.append(WEIGHTS)
-    _, symbol_of = human_genes()
+    symbol_of = human_genes().symbol_of
     n_ensembl = 0
     for value in plain:
         match = re.fullmatch(r"(ENSG\d{11})(\.\d+)?(_PAR_Y)?", value, re.IGNORECASE)

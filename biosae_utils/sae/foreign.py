@@ -81,7 +81,9 @@ def import_published(path: Path | str, mean: Path | str | None = None) -> TopKSA
     path = Path(path)
     state = read_torch(path)
     weights = state.get("model_state_dict") if isinstance(state, dict) else None
-    sizes = [state.get(name) for name in ("d_model", "n_features", "k")] if isinstance(state, dict) else [None]
+    sizes: list[Any] = (
+        [state.get(name) for name in ("d_model", "n_features", "k")] if isinstance(state, dict) else [None]
+    )
     if not isinstance(weights, dict) or not all(isinstance(v, int) and v > 0 for v in sizes):
         raise BiosaeError(
             "This is not a published checkpoint",
@@ -89,11 +91,9 @@ def import_published(path: Path | str, mean: Path | str | None = None) -> TopKSA
             do="it needs model_state_dict, d_model, n_features and k",
         )
     d_in, d_sae, k = sizes
-    old = checked(
-        weights,
-        {"W_enc.weight": (d_sae, d_in), "W_enc.bias": (d_sae,), "W_dec.weight": (d_in, d_sae), "W_dec.bias": (d_in,)},
-        path,
-    )
+    shapes: dict[str, tuple[int, ...]] = {"W_enc.weight": (d_sae, d_in), "W_enc.bias": (d_sae,)}
+    shapes |= {"W_dec.weight": (d_in, d_sae), "W_dec.bias": (d_in,)}
+    old = checked(weights, shapes, path)
     mean = Path(mean) if mean is not None else path.with_name("activation_mean.npy")
     try:
         centre = torch.from_numpy(np.load(mean, allow_pickle=False)).float()
@@ -214,7 +214,7 @@ def import_dictionary_learning(path: Path | str) -> TopKSAE:
     names = layout.names
     rows, columns = shape_of(state, names["W_enc"], path)
     d_in, d_sae = (columns, rows) if layout.linear else (rows, columns)
-    shapes = {names["W_enc"]: (rows, columns), names["W_dec"]: (columns, rows)}
+    shapes: dict[str, tuple[int, ...]] = {names["W_enc"]: (rows, columns), names["W_dec"]: (columns, rows)}
     shapes |= {names["b_enc"]: (d_sae,), names["b_dec"]: (d_in,)}
     old = checked({key: value for key, value in state.items() if key not in layout.extra}, shapes, path)
     tensors = {ours: old[theirs] for ours, theirs in names.items()}

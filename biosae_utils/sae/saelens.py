@@ -81,7 +81,7 @@ def read_config(path: Path) -> Config:
     found = read_json(path)
     if not isinstance(found, dict):
         raise BiosaeError("cfg.json is not an object", where=str(path))
-    config = {RENAMED.get(key, key): value for key, value in found.items()}
+    config: dict[str, Any] = {RENAMED.get(str(key), str(key)): value for key, value in found.items()}
     metadata = _object(config, "metadata", path)
     own = _object(metadata, "biosae", path)
     _refuse_unknown(config, metadata, path)
@@ -99,7 +99,7 @@ def read_config(path: Path) -> Config:
         )
     # k in the config of a JumpReLU says how it was trained; SAELens does not cut its codes, and ours note their own cap
     k = config.get("k") if architecture == "topk" else own.get("k") if own.get("capped", True) else None
-    sizes = {"d_in": config.get("d_in"), "d_sae": config.get("d_sae")}
+    sizes: dict[str, Any] = {"d_in": config.get("d_in"), "d_sae": config.get("d_sae")}
     for name, value in (sizes if architecture != "topk" and k is None else sizes | {"k": k}).items():
         if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
             raise BiosaeError(f"d_in, d_sae and k must be positive integers, {name} is {value!r}", where=str(path))
@@ -145,10 +145,10 @@ def _one_k(config: dict[str, Any], options: dict[str, Any], path: Path) -> Any:
     """k of an SAE that says its activation is topk; earlier layouts have it in ``activation_fn_kwargs``."""
     if other := {key: value for key, value in options.items() if key != "k" and value}:
         raise BiosaeError(f"activation_fn_kwargs holds {other}, which is not supported", where=str(path), do=CONVERT)
-    k, other = config.get("k"), options.get("k")
-    if None not in (k, other) and k != other:
+    k, earlier = config.get("k"), options.get("k")
+    if None not in (k, earlier) and k != earlier:
         raise BiosaeError("k and activation_fn_kwargs.k differ", where=str(path), do="say which one is right")
-    return other if k is None else k
+    return earlier if k is None else k
 
 
 def _object(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:

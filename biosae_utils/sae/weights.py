@@ -11,6 +11,7 @@ from torch import Tensor
 
 from biosae_utils.errors import BiosaeError
 from biosae_utils.sae.topk import TopKSAE
+from biosae_utils.sae_options import Kind
 
 CONVERT = (
     "load it with the program that wrote it, save W_enc, b_enc, W_dec and b_dec as sae_weights.safetensors beside a "
@@ -81,7 +82,8 @@ def shape_of(tensors: Mapping[str, Any], name: str, where: Path) -> tuple[int, i
     value = tensors.get(name)
     if not isinstance(value, Tensor) or value.dim() != 2:
         raise BiosaeError(f"The matrix {name} is missing", where=str(where))
-    return tuple(value.shape)
+    rows, columns = value.shape
+    return rows, columns
 
 
 # ---- other conventions -------------------------------------------------------------------------------------------
@@ -106,7 +108,7 @@ def strictly_above(threshold: Tensor) -> Tensor:
 
 @torch.no_grad()
 def build(
-    tensors: dict[str, Tensor], k: int | None, *, kind: str = "topk", groups: Any = None, metadata: Any = None
+    tensors: dict[str, Tensor], k: int | None, *, kind: Kind = "topk", groups: Any = None, metadata: Any = None
 ) -> TopKSAE:
     """An SAE in evaluation mode, without gradients.
 
