@@ -23,6 +23,11 @@ from biosae_utils.store import read_json
 LIGHT_PLOTLY = "vendor/plotly/plotly-cartesian.min.js"
 """What draws nearly all figures; a third of the whole Plotly, which is loaded where a figure needs more."""
 WHOLE_PLOTLY = "plotly.min.js"
+UNNAMED = {
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+"""What Sphinx and MyST-NB tell screen readers and is not so: a list without items, a label beside the visible one."""
 WIDE = 96
 """Characters of a row of a table above which it is given the margin too."""
 
@@ -141,6 +146,8 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
     unused = ["thebe"] + ["mathjax"] * ('class="math' not in context.get("body", ""))
     context["script_files"] = [s for s in context.get("script_files", []) if not _mentions(s, unused)]
     if "body" in context:
+        for said, unsaid in UNNAMED.items():
+            context["body"] = context["body"].replace(said, unsaid)
         links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
         if links:
             head, end, tail = context["body"].partition("</h1>")
