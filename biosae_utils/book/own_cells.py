@@ -23,7 +23,7 @@ def config_for(data: str, base: str) -> str:
     from biosae_utils.cells.container import checked_path
     from biosae_utils.cells.data import open_cells
 
-    path = checked_path(data)
+    path = checked_path(data, do="pass an h5ad file: make book DATA=my.h5ad")
     raw: dict[str, Any] = yaml.safe_load(Path(base).read_text())
     columns = guess_columns(open_cells(path).obs)  # refuses bad files before anything is started
     target, is_new = _free_config(path, Path(raw.get("results", "results")))

@@ -51,12 +51,12 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
-def checked_path(path: Path | str) -> Path:
-    """The path with ``~`` expanded, if something that can be read is there."""
+def checked_path(path: Path | str, *, do: str = "check the parameter path of 00_data") -> Path:
+    """The path with ``~`` expanded, if something that can be read is there; `do` is the advice where nothing is."""
     path = Path(path).expanduser()
     try:
         if not path.exists():
-            raise BiosaeError("There is no such file", where=str(path), do="check the parameter path of 00_data")
+            raise BiosaeError("There is no such file", where=str(path), do=do)
     except PermissionError as e:
         raise _explained(path, e) from e
     if path.is_dir() and not is_zarr(path):
