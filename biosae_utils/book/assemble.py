@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
+from biosae_utils.book import escape
 from biosae_utils.book.claims_strip import claims_html
 from biosae_utils.book.page import TAKEAWAYS
 from biosae_utils.book.paths import notebook
@@ -143,13 +144,18 @@ def merged(cells: list[Any]) -> list[Any]:
 def takeaways(sentences: list[str]) -> str:
     """Key takeaways as a MyST admonition."""
     return "\n".join(
-        [":::{admonition} Key takeaways", ":class: tip biosae-takeaways", *[f"- {s}" for s in sentences], ":::"]
+        [
+            ":::{admonition} Key takeaways",
+            ":class: tip biosae-takeaways",
+            *[f"- {escape.sentence(s)}" for s in sentences],
+            ":::",
+        ]
     )
 
 
 def provenance(about: dict[str, Any], params: PageParams, folder: Path, out: Path) -> str:
     """Model, layer, data, SAE, seed, code, date and seconds in one line; parameters, command and downloads inside."""
-    rows = "\n".join(f"| `{k}` | `{v}` |" for k, v in about["params"].items())
+    rows = "\n".join(f"| `{k}` | {escape.code(v, cell=True)} |" for k, v in about["params"].items())
     steps = "".join(f"\n| {name} | {seconds:.1f} |" for name, seconds in about["steps"].items())
     spent = f"\n\n| step | seconds |\n|---|---:|{steps}" if steps else ""
     files = [f"{{download}}`executed notebook <{out.name}>`"]
@@ -160,14 +166,12 @@ def provenance(about: dict[str, Any], params: PageParams, folder: Path, out: Pat
         files.append(f"{{download}}`{name} <{_relative(folder / name, out)}>`")
         if csv := _csv(folder / name, out):
             files.append(f"{{download}}`{csv.name.removeprefix(out.stem + '.')} <{csv.name}>`")
-    return f""":::{{dropdown}} {" · ".join(_facts(about, params))}
+    return f""":::{{dropdown}} {" · ".join(map(escape.md, _facts(about, params)))}
 :class-container: biosae-provenance
 
 Compute this page again, here with its own parameters; add `-p name=value` to change one:
 
-```bash
-{about["command"]}
-```
+{escape.block(about["command"], "bash")}
 
 Downloads: {" · ".join(files)}
 
@@ -249,12 +253,10 @@ def placeholder(phase: str, model: str | None, layer: int | None, reason: str, c
 :::{{warning}}
 This page was not computed, and nothing on other pages stands for it.
 
-{reason}
+{escape.md(reason)}
 :::
 
 The command that computes it:
 
-```bash
-{command}
-```
+{escape.block(command, "bash")}
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biosae_utils import store
-from biosae_utils.book import figures
+from biosae_utils.book import escape, figures
 from biosae_utils.claims import CONTROLS, VERDICTS
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import PageParams, checked
@@ -136,7 +136,8 @@ class Page:
         figures.show(figures.table_bundle(df, name=name, caption=caption))
 
     def text(self, markdown: str) -> None:
-        """Show a paragraph with numbers in it."""
+        """Show a paragraph with numbers in it; of Markdown it may hold emphasis and code."""
+        markdown = escape.sentence(markdown)
         figures.show({"text/markdown": markdown, "text/plain": markdown})
 
     def _once(self, name: str) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from biosae_utils import store
+from biosae_utils.book import escape
 from biosae_utils.book.paths import notebook, page_path
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import PageParams, checked
@@ -34,6 +35,8 @@ from biosae_utils.phases.registry import find
 from biosae_utils.phases.run import record_failure
 from biosae_utils.runconfig import RunConfig
 
+PLAIN = re.compile(r"[\w.-]*")
+"""Values that mean nothing in Markdown, in running text or in code."""
 PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -87,7 +90,8 @@ def fill(nb: Any, values: dict[str, Any]) -> Any:
     def value(found: re.Match[str]) -> str:
         if found[1] not in values:
             raise BiosaeError(f"The text names {found[0]}, which is no parameter", do=f"use one of {', '.join(values)}")
-        return str(values[found[1]])
+        text = str(values[found[1]])
+        return text if PLAIN.fullmatch(text) else escape.md(text)
 
     for cell in nb.cells:
         if cell.cell_type == "markdown":
