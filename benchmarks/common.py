@@ -49,7 +49,7 @@ class Row:
     bound: float | None
     unit: str
     runs: int
-    spread: float
+    spread: float | None
 
 
 def row(
@@ -123,7 +123,8 @@ def print_rows(device: torch.device, rows: Sequence[Row]) -> None:
         times = "" if r.ratio is None else f", {r.ratio:.1f} times ours"
         against = "" if r.reference is None else f"; {r.reference_name}: {r.reference:.2f}{times}"
         share = "" if r.bound is None else f"; bound {r.bound:.2f}, {r.bound / r.ours:.0%} of it reached"
-        print(f"{r.case}: {r.ours:.2f} {r.unit} (spread {r.spread:.0%}, {r.runs} runs){against}{share}")
+        spread = "" if r.spread is None else f"spread {r.spread:.0%}, "
+        print(f"{r.case}: {r.ours:.2f} {r.unit} ({spread}{r.runs} runs){against}{share}")
 
 
 def write_results(name: str, device: torch.device, rows: Sequence[Row]) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import Row, print_rows, write_results
+from benchmarks.table import DEFAULT_RATE
 from biosae_utils.models.loading import pick_device
 from biosae_utils.sae.metrics import evaluate
 from biosae_utils.sae.training.run import TrainConfig, train_stacked
@@ -25,8 +26,10 @@ FACTORS = (1 / 9, 1 / 3, 1 / 1.5, 1, 1.5, 3)
 
 
 def row(case: str, lr: float, fvu: float, default: float) -> Row:
-    """One rate; the reference is the FVU at the default rate."""
-    return Row(f"{case}, lr {lr:.2g}", 100 * fvu, 100 * default, "default rate", default / fvu, None, "% FVU", 1, 0.0)
+    """One rate; the reference is the FVU at the default rate, which itself has none."""
+    if fvu == default:
+        return Row(f"{case}, lr {lr:.2g}", 100 * fvu, None, "", None, None, "% FVU", 1, 0.0)
+    return Row(f"{case}, lr {lr:.2g}", 100 * fvu, 100 * default, DEFAULT_RATE, default / fvu, None, "% FVU", 1, 0.0)
 
 
 def on_gpu(device: torch.device) -> list[Row]:

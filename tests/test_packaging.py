@@ -17,7 +17,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+HELPERS = [ROOT / folder for folder in PYPROJECT["tool"]["pytest"]["ini_options"]["pythonpath"]]
 DEPENDENCIES = PROJECT["dependencies"]
 DEV = PROJECT["optional-dependencies"]["dev"]
 PEERS = PROJECT["optional-dependencies"]["peers"]  # never installed here: their modules cannot be looked up
@@ -50,7 +52,7 @@ def third_party(path: Path) -> set[str]:
     local = (
         {"biosae_utils", "benchmarks", "scripts"}
         | {p.stem for p in path.parent.glob("*.py")}
-        | {p.stem for p in (ROOT / "tests").iterdir()}
+        | {p.stem for folder in (ROOT / "tests", *HELPERS) for p in folder.iterdir()}
     )
     return found - set(sys.stdlib_module_names) - local - BUNDLED
 
@@ -105,8 +107,7 @@ def test_constraints_pin_everything_that_is_installed_with_us():
 
 
 def test_an_installed_package_has_its_data_files():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    patterns = settings["*"]
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["*"]
     data = [p for p in (ROOT / "biosae_utils").rglob("*.*") if p.suffix not in (".py", ".pyc")]
     assert {"sources.yaml"} <= {p.name for p in data}
     assert [str(p) for p in data if not any(p.match(pattern) for pattern in patterns)] == []
@@ -180,10 +181,16 @@ class TestMakefile:
         assert targets[0] == "help"
         assert all(f"make {target} " in text for target in targets)
 
-    def test_options_reach_the_build(self):
-        plan = make("-n", "book", "CONFIG=config/tiny.yaml", "DATA=my cells.h5ad", "CORES=3", "PROFILE=slurm", "GPUS=4")
-        assert '--config "$CONFIG" --cores 3 --data "$DATA" --profile "$PROFILE" --gpus 4' in plan
-        assert "--data" not in make("-n", "book")
+    def test_options_reach_the_build_whatever_is_in_their_names(self, tmp_path):
+        python = tmp_path / "python"
+        python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        python.chmod(0o755)
+        (ready := tmp_path / "installed").touch()
+        names = "config/{my} 'runs'.yaml", 'my "cells".h5ad'
+        said = make("book", f"READY={ready}", f"BIN={tmp_path}", f"CONFIG={names[0]}", f"DATA={names[1]}",
+                    "CORES=3", "PROFILE=slurm", "GPUS=4")  # fmt: skip
+        options = ["--config", names[0], "--cores", "3", "--data", names[1], "--profile", "slurm", "--gpus", "4"]
+        assert said.splitlines() == ["-m", "biosae_utils.book.build", *options]
 
     def test_installation_happens_once_and_follows_the_pins(self):
         stamp = ["-o", "pyproject.toml", "-o", "constraints.txt"]
@@ -196,6 +203,23 @@ class TestMakefile:
     def test_clean_says_what_it_removes(self):
         plan = make("-n", "clean")
         assert "rm -rf _build results book/executed" in plan and plan.index("Removing") < plan.index("rm -rf")
+
+
+def commands(text: str) -> set[str]:
+    """Targets of make that a text tells to run."""
+    return {t for line in re.findall(r"\bmake ((?:[a-z]+\b ?)+)", text) for t in line.split()}
+
+
+def test_what_runs_elsewhere_is_a_target_of_make():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M)[1].split())
+    assert set(re.findall(r"^([a-z]+):", makefile, re.M)) == targets
+    workflows = {p.name: yaml.safe_load(p.read_text()) for p in (ROOT / ".github" / "workflows").glob("*.yml")}
+    steps = [s["run"] for w in workflows.values() for job in w["jobs"].values() for s in job["steps"] if "run" in s]
+    check = "\n".join(line for line in (ROOT / ".ci" / "run").read_text().splitlines() if not line.startswith("#"))
+    assert commands(check) == {"lint", "test"} and any(s == "bash .ci/run" for s in steps)
+    assert commands("\n".join(steps)) <= targets
+    assert any("-m slow" in s for s in steps), "what takes minutes runs at night"
 
 
 def test_citation_has_the_version_of_the_package():

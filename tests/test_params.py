@@ -1,80 +1,77 @@
-"""The YAML of a run and the parameter cells of the notebooks say the same thing as params.py."""
+"""What parameters are made of: scope by base, marks of fields, and refusals that name what is right."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from pydantic import Field, ValidationError
 
 from biosae_utils.errors import BiosaeError
-from biosae_utils.params import scope_of
-from biosae_utils.phases.registry import find
-from biosae_utils.runconfig import RunConfig
-
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-MINIMAL = """\
-run: mine
-phases: [00_data, 04_annotate]
-models:
-  m: {source: some/dir, layers: [0, 2]}
-data: {path: cells.h5ad}
-"""
+from biosae_utils.params import (
+    Controlled,
+    Device,
+    Filled,
+    InputFile,
+    LayerPage,
+    ModelPage,
+    PageParams,
+    Tracked,
+    checked,
+    marked,
+    scope_of,
+)
+from biosae_utils.phases.sae import Params as SaeParams
+from biosae_utils.sae_options import SaeOptions
 
 
-def test_every_shipped_config_is_valid():
-    configs = sorted((ROOT / "config").glob("*.yaml"))
-    assert configs
-    for path in configs:
-        assert RunConfig.load(path).pages(), path
+class Params(LayerPage, Controlled):
+    network: InputFile | None = None
+    sources: dict[str, InputFile] = Field({}, description="several")
+    n_top: int = Field(20, ge=1)
+    device: Device = "auto"
 
 
-def test_pages_follow_scope(tmp_path):
-    config = RunConfig.load(write(tmp_path / "c.yaml", MINIMAL))
-    assert config.pages() == [("00_data", None, None), ("04_annotate", "m", 0), ("04_annotate", "m", 2)]
-    assert [scope_of(find(p).params) for p in ("00_data", "02_sae", "04_annotate")] == ["run", "model", "layer"]
+def test_the_base_says_the_scope():
+    assert [scope_of(cls) for cls in (PageParams, ModelPage, LayerPage, Params)] == ["run", "model", "layer", "layer"]
 
 
-def test_page_parameters_take_the_block_of_their_phase(tmp_path):
-    config = RunConfig.load(write(tmp_path / "c.yaml", MINIMAL + "annotate: {fdr: 0.01}\n"))
-    assert config.phase_params("04_annotate", "m", 2).fdr == 0.01
-    assert config.phase_params("04_annotate", "m", 2, fdr=0.2).fdr == 0.2
-    assert config.phase_params("00_data").path == "cells.h5ad"
+def test_a_mark_is_found_in_an_option_and_in_a_mapping():
+    assert marked(Params, Tracked) == ["source", "network", "sources"]
+    assert set(marked(Params, Filled)) == {"run", "results", "model", "source", "variant", "layer", "control"}
+
+
+def test_nothing_is_converted_or_changed_afterwards():
+    with pytest.raises(ValidationError):
+        Params(n_top="20")
+    with pytest.raises(ValidationError):
+        Params().n_top = 3
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "mps", "cuda", "cuda:3"])
+def test_devices(name):
+    assert Params(device=name).device == name
 
 
 @pytest.mark.parametrize(
-    ("addition", "says"),
+    ("values", "says"),
     [
-        ("annotate: {fdrr: 0.01}\n", "did you mean fdr?"),
-        ("annotate: {fdr: many}\n", "fdr = 'many'"),
-        ("annotate: {fdr: 7}\n", "less than 1"),
-        ("anotate: {fdr: 0.1}\n", "unknown name anotate"),
+        ({"n_topp": 3}, "unknown name n_topp (did you mean n_top?); the names are control, run, seed"),
+        ({"zzz": 3}, "unknown name zzz; the names are"),
+        ({"n_top": 0}, "n_top = 0: input should be greater than or equal to 1"),
+        ({"layer": 1.5}, "layer = 1.5"),
+        ({"device": "tpu"}, "device = 'tpu'"),
+        ({"run": "my run"}, "run = 'my run'"),
+        ({"n_top": 0, "seed": -1}, "seed = -1"),
     ],
 )
-def test_bad_configs_are_refused_in_one_sentence(tmp_path, addition, says):
-    path = write(tmp_path / "c.yaml", MINIMAL + addition)
+def test_what_is_wrong_is_said_in_one_line_with_what_is_right(values, says):
     with pytest.raises(BiosaeError) as e:
-        RunConfig.load(path)
-    assert says in str(e.value) and "\n" not in str(e.value)
+        checked(Params, values, where="a test")
+    assert says in str(e.value) and "\n" not in str(e.value) and "Where: a test" in str(e.value)
+    assert all(name in str(e.value) for name in values)
 
 
-def test_one_layer_cannot_be_tracked(tmp_path):
-    one = MINIMAL.replace("04_annotate", "06_tracking").replace("[0, 2]", "[0]")
-    with pytest.raises(BiosaeError, match=r"06_tracking needs 2 layers.*models\.m\.layers"):
-        RunConfig.load(write(tmp_path / "c.yaml", one))
-    several = one.replace("layers: [0]", "layers: [0, 2]")
-    assert ("06_tracking", "m", None) in RunConfig.load(write(tmp_path / "d.yaml", several)).pages()
-
-
-def test_unknown_phase_and_missing_file(tmp_path):
-    with pytest.raises(BiosaeError, match="no phase called '99_dreams'"):
-        RunConfig.load(write(tmp_path / "c.yaml", MINIMAL.replace("00_data", "99_dreams")))
-    with pytest.raises(BiosaeError, match="no such config"):
-        RunConfig.load(tmp_path / "absent.yaml")
+def test_options_of_a_plain_dataclass_bring_their_description_and_bounds():
+    field = SaeParams.model_fields["expansion"]
+    assert field.description == "d_sae / d_in" and SaeParams().expansion == SaeOptions().expansion
+    with pytest.raises(BiosaeError, match="expansion = 65"):
+        checked(SaeParams, {"expansion": 65}, where="a test")

@@ -32,9 +32,11 @@ def best_of_grid(pool: ThreadPoolExecutor, python: str, method: str, steps: int,
     best = min(range(len(RATES)), key=lambda i: first[i]["fvu"])
     more = pool.map(lambda seed: run(python, method, RATES[best], seed, steps), range(1, n_seeds))
     runs = [first[best], *more]
-    speeds = [r["vectors_per_cpu_second"] for r in runs]
-    median = {name: statistics.median(r[name] for r in runs) for name in runs[0]}
-    found = {**median, "lr": RATES[best], "spread": (max(speeds) - min(speeds)) / median["vectors_per_cpu_second"]}
+    found = {"lr": RATES[best]}
+    for name in runs[0]:
+        values = [r[name] for r in runs]
+        found[name] = statistics.median(values)
+        found[f"spread of {name}"] = (max(values) - min(values)) / found[name] if found[name] else 0.0
     print(method, {name: round(value, 4) for name, value in found.items()}, flush=True)
     return found
 
@@ -48,7 +50,7 @@ def main(peers: str, *, steps: int, n_seeds: int, workers: int = 2) -> list[Row]
                 found[method] = best_of_grid(pool, sys.executable if method in HERE else peers, method, steps, n_seeds)
             except (RuntimeError, OSError, subprocess.TimeoutExpired) as e:
                 print(f"{method}: not run ({e})", flush=True)
-    ours, rows = found["ours"], []
+    ours, rows = found.pop("ours"), []
     for method, other in found.items():
         name = f"{method}, lr {other['lr']:g} of {RATES}"
         for column, scale, unit in (
@@ -58,5 +60,5 @@ def main(peers: str, *, steps: int, n_seeds: int, workers: int = 2) -> list[Row]
             ("recovery", 1.0, "mean max cosine with planted directions"),
         ):
             a, b = ours[column] * scale, other[column] * scale
-            rows.append(Row(column, a, b, name, b / a if a else None, None, unit, n_seeds, ours["spread"]))
+            rows.append(Row(column, a, b, name, b / a if a else None, None, unit, n_seeds, ours[f"spread of {column}"]))
     return rows

@@ -205,7 +205,7 @@ def quality(data: Tensor, config: TrainConfig) -> list[Row]:
             Row(f"{text}whole run with set-up", seconds, None, "", None, None, "s", 1, 0.0),
             Row(f"{text}held-out FVU", 100 * ours.fvu, 100 * fvu, rival, fvu / ours.fvu, None, "%", 1, 0.0),
             Row(dead_text, 100 * ours.dead, 100 * dead, rival, None, None, "%", 1, 0.0),
-            Row(f"{text}directions found (cosine above 0.9)", found, None, "", None, None, "%", 1, 0.0),
+            Row(f"{text}directions found (cosine above 0.9)", found, None, "", None, None, "% of directions", 1, 0.0),
         ]
         del results
         torch.cuda.empty_cache()

@@ -17,6 +17,9 @@ from biosae_utils.numbers import decimals, scale, span, written
 
 Claims = Sequence[Mapping[str, Any]]
 
+KEY = {"value": "● value", "control": "× control", "published": "◇ published", "interval": "– 95 % interval"}
+"""What the marks of a strip are."""
+
 
 def claims_html(claims: Claims, *, where: bool = False, caption: str = "Claims of this page") -> str:
     """Strip of claims.
@@ -34,8 +37,8 @@ def claims_html(claims: Claims, *, where: bool = False, caption: str = "Claims o
     str
         HTML without a line break, so that Markdown around it stays out of it.
     """
-    stated = any(c["published"] is not None for c in claims)
-    return _strip(caption, [_line(c, where=where) for c in claims], published=stated)
+    there = ["interval", *(["published"] if any(c["published"] is not None for c in claims) else [])]
+    return _strip(caption, [_line(c, where=where) for c in claims], there)
 
 
 def overview_html(claims: Claims, titles: Mapping[str, str]) -> str:
@@ -108,7 +111,8 @@ class _Words:
         self.claim = claim
         self.factor, unit = scale(claim["unit"])
         self.sign = " %" if unit.startswith("%") else ""
-        self.places = decimals([self.factor * claim[n] for n in ("value", "control") if claim[n] is not None])
+        known = [claim[n] for n in ("value", "control") if claim[n] is not None] or [claim["published"] or 0.0]
+        self.places = decimals([self.factor * v for v in known])
 
     def of(self, value: float) -> str:
         return written(self.factor * value, self.places)
@@ -195,16 +199,13 @@ def _row(title: str, middle: str, chips: str, fold: str) -> str:
     )
 
 
-def _strip(caption: str, lines: Iterable[str], *, published: bool = False) -> str:
-    """The lines under a caption that says what their marks mean."""
+def _strip(caption: str, lines: Iterable[str], there: Sequence[str] = ()) -> str:
+    """The lines under a caption that says what their marks mean: of `KEY` the first two, and those that are `there`."""
     name = html.escape(caption, quote=True)
-    key = (
-        '<p class="biosae-key"><span class="value">● value</span> <span class="control">× control</span> '
-        + '<span class="published">◇ published</span> ' * published
-        + "<span>– 95 % interval</span></p>"
-    )
-    text = f'<section class="biosae-claims" aria-label="{name}"><p class="biosae-caption">{name}</p>{key}'
-    return " ".join(f"{text}<ul>{''.join(lines)}</ul></section>".split("\n"))
+    key = "".join(f'<span class="{k}">{says}</span> ' for k, says in KEY.items() if k in ("value", "control", *there))
+    head = f'<div class="biosae-caption">{name}</div><p class="biosae-key">{key}</p>'
+    text = f'<section class="biosae-claims" aria-label="{name}">{head}<ul>{"".join(lines)}</ul></section>'
+    return " ".join(text.splitlines())
 
 
 def _chip(verdict: str, text: str) -> str:

@@ -49,7 +49,7 @@ def template() -> Template:
             "margin": {"l": 60, "r": 20, "t": 20, "b": 55},
             "xaxis": axis,
             "yaxis": axis,
-            "legend": {"orientation": "h", "yref": "container", "yanchor": "top", "y": 1, "x": 0},
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
             "hoverlabel": {"align": "left"},
         }
     )
@@ -107,35 +107,6 @@ def _has_points(trace: Any) -> bool:
         if value is not None and (not hasattr(value, "__len__") or len(value) > 0):
             return True
     return False
-
-
-def rules_figure(shares: pd.DataFrame, labels: dict[str, str], colours: dict[str, str]) -> Figure:
-    """Bars of the annotated share under each rule, one group a rule, one colour a source, a dash at matched lists.
-
-    Parameters
-    ----------
-    shares : DataFrame
-        From `analysis.annotation_rates.compare_rules`.
-    labels, colours : dict
-        Rule -> what the axis says, in the order shown; source -> colour.
-    """
-    import plotly.graph_objects as go
-
-    fig = go.Figure()
-    for source, part in shares.groupby("source", sort=False):
-        x = part["rule"].map(labels).str.replace(", ", ",<br>").str.replace(": ", ":<br>")
-        error = {"type": "data", "symmetric": False, "thickness": 1}
-        error |= {"array": 100 * (part["high"] - part["share"]), "arrayminus": 100 * (part["share"] - part["low"])}
-        bar = {"name": source, "offsetgroup": source, "marker_color": colours[source], "error_y": error}
-        fig.add_bar(x=x, y=100 * part["share"], **bar)
-        if part["matched"].notna().any():
-            dash = {"symbol": "line-ew-open", "size": 12, "color": ACCENT, "line": {"width": 3}}
-            says = "%{y:.1f} % with the same gene frequencies"
-            style = {"mode": "markers", "marker": dash, "showlegend": False, "hovertemplate": says}
-            fig.add_scatter(x=x, y=100 * part["matched"], name=f"{source}: matched", offsetgroup=source, **style)
-    fig.update_yaxes(title="lists with at least one term, %", range=[0, 102])
-    fig.update_layout(barmode="group", scattermode="group", legend={"y": 1.05}, height=560)
-    return fig
 
 
 def table_bundle(df: pd.DataFrame, *, name: str, caption: str, max_rows: int = MAX_ROWS) -> dict[str, Any]:

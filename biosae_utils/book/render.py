@@ -26,8 +26,16 @@ from biosae_utils.store import read_json
 LIGHT_PLOTLY = "vendor/plotly/plotly-cartesian.min.js"
 """What draws nearly all figures; a third of the whole Plotly, which is loaded where a figure needs more."""
 WHOLE_PLOTLY = "plotly.min.js"
+<<<<<<< HEAD
 KERNEL = re.compile(r"<script>kernelName = '[\w.-]*'</script>\s*")
 """What thebe writes into the text of a page."""
+=======
+UNNAMED = {
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+"""What Sphinx and MyST-NB tell screen readers and is not so: a list without items, a label beside the visible one."""
+>>>>>>> main
 WIDE = 96
 """Characters of a row of a table above which it is given the margin too."""
 
@@ -148,7 +156,12 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
     _name_book(templatename, context)
     add_policy(app, context)
     if "body" in context:
+<<<<<<< HEAD
         context["body"] = KERNEL.sub("", context["body"])
+=======
+        for said, unsaid in UNNAMED.items():
+            context["body"] = context["body"].replace(said, unsaid)
+>>>>>>> main
         links = switcher_html(pagename, app.env.found_docs, lambda doc: context["pathto"](doc))
         if links:
             head, end, tail = context["body"].partition("</h1>")

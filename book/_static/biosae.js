@@ -137,7 +137,9 @@
       if (!title) return;
       const domain = axis.domain || [0, 1];
       const room = (k[0] === "x" ? width - 70 : layout.height - EDGES) * (domain[1] - domain[0]);
-      axis.title = Object.assign({}, axis.title, { text: wrapped(title, Math.max(16, Math.floor(room / 8))).join("<br>") });
+      const lines = wrapped(title, Math.max(16, Math.floor(room / 8)));
+      axis.title = Object.assign({}, axis.title, { text: lines.join("<br>") });
+      if (k[0] === "y" && lines.length > 1) axis.title.standoff = 10 + LINE * (lines.length - 1);
     });
   }
 
@@ -309,15 +311,16 @@
       .catch(function (error) { console.error(error); });
   }
 
-  /* The theme's arrows of the navigation have no name. */
-  function arrows() {
+  /* The theme's arrows of the navigation have no name, and its search another than the one that is seen. */
+  function names() {
     document.querySelectorAll(".bd-links summary").forEach(function (summary) {
       const link = summary.closest("li").querySelector("a");
       if (link && !summary.textContent.trim()) summary.setAttribute("aria-label", "Pages below " + link.textContent.trim());
     });
+    document.querySelectorAll(".search-button-field").forEach(function (button) { button.removeAttribute("aria-label"); });
   }
 
-  function start() { arrows(); figures(); tables(); }
+  function start() { names(); figures(); tables(); }
   window.biosae = { load: load, template: template };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();

@@ -59,7 +59,17 @@ def test_groups_pages_and_controls_are_named():
 
 
 def test_the_html_is_one_line_and_markdown_cannot_end_it():
-    assert "\n" not in claims_html([claim(title="Two\n\nlines of it", rule="a\n\nb", group="c\n\nd")])
+    text = claims_html([claim(title="Two\n\nlines of it", rule="a\n\nb", group="c\r\rd")])
+    assert len(text.splitlines()) == 1
+
+
+def test_the_key_names_the_marks_that_are_there():
+    assert "◇ published" in claims_html([claim()]) and "◇" not in claims_html([claim(published=None)])
+    assert "95 % interval" not in summary_html([claim()]).split("<ul>")[0], "its lines have none"
+
+
+def test_a_published_figure_keeps_its_digits_where_nothing_was_tested():
+    assert "2.40 % of latents" in claims_html([untested() | {"published": 0.024}])
 
 
 def test_the_overview_counts_findings_only_and_draws_all_pages_of_the_first():

@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from biosae_utils.book.render import LIGHT_PLOTLY, figure_html, table_html
-from biosae_utils.book.switcher import switcher_html
 
 ROOT = Path(__file__).resolve().parents[2]
 EVIL = '</script><script>alert("x")</script>'
@@ -64,22 +63,3 @@ def test_vendored_files_are_those_of_the_list():
     assert set(listed) >= {"plotly/plotly-cartesian.min.js", "datatables/dataTables.min.js"}
     for name, digest in listed.items():
         assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest, name
-
-
-def test_switcher_links_layers_models_and_phases():
-    base = "book/executed/r"
-    pages = {
-        f"{base}/{m}/layer_{n:02d}/{p}"
-        for m, n in (("a", 0), ("a", 3), ("b", 1), ("b", 5))
-        for p in ("03_catalogue", "04_annotate")
-    }
-    pages |= {f"{base}/00_data", "book/intro", "book/executed/other/a/layer_09/03_catalogue"}
-    text = switcher_html(f"{base}/a/layer_03/04_annotate", pages, lambda doc: doc + ".html")
-    links = set(re.findall(r'href="([^"]+)\.html"', text))
-    assert links == {
-        f"{base}/a/layer_00/04_annotate",
-        f"{base}/a/layer_03/03_catalogue",
-        f"{base}/b/layer_01/04_annotate",
-    }
-    assert text.count('aria-current="page"') == 3
-    assert switcher_html("book/intro", pages, str) == "" and switcher_html(f"{base}/00_data", pages, str) == ""

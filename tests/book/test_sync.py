@@ -9,6 +9,7 @@ import jupytext
 import pytest
 
 from biosae_utils.book import sync
+from biosae_utils.book.config_readme import SHIPPED
 from biosae_utils.errors import BiosaeError
 from biosae_utils.phases.registry import phases
 from biosae_utils.runconfig import RunConfig
@@ -39,7 +40,7 @@ def test_a_phase_is_a_module_a_notebook_a_test_and_a_name_in_the_configs(name):
         if not path.is_file()
     ]
     assert not missing
-    for config in ("demo.yaml", "tiny.yaml"):
+    for config in SHIPPED:
         assert name in RunConfig.load(Path("config", config)).phases, f"{name} is not in config/{config}"
     assert phase.params.__doc__ and all(field.description for field in phase.params.model_fields.values())
 

@@ -9,9 +9,7 @@ from biosae_utils.cells import fetch
 from biosae_utils.cells.sources import shipped_sources
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models import registry
-from biosae_utils.models.base import FoundationModel
-from biosae_utils.models.loading import pick_dtype
-from biosae_utils.models.registry import MODELS, load_model, locate, pick_device
+from biosae_utils.models.registry import MODELS, load_model, locate
 
 
 def test_names_are_those_that_can_be_fetched():
@@ -54,16 +52,6 @@ def test_wrong_words_are_refused(folder):
             load_model(folder, **wrong)
 
 
-def test_devices():
-    assert pick_device("cpu") == torch.device("cpu")
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    assert pick_device("auto").type == best
-    with pytest.raises(BiosaeError, match="not available"):
-        pick_device("cuda:99")
-    assert pick_dtype("auto", torch.device("cuda")) == torch.bfloat16
-    assert pick_dtype("auto", torch.device("cpu")) == torch.float32
-
-
 def test_random_weights_share_everything_but_the_weights(folder, model, counts, genes):
     torch.manual_seed(11)
     expected = torch.rand(3)
@@ -86,34 +74,6 @@ def test_random_weights_need_no_weights(tmp_path, write):
     for path in [*folder.glob("*.safetensors"), *folder.glob("*.pt")]:
         path.unlink()
     assert load_model(folder, variant="random-weights").info.n_layers == 3
-
-
-def test_shuffled_genes_permute_within_cells(folder, model, counts, genes):
-    shuffled = load_model(folder, variant="shuffled-genes", device="cpu")
-    assert isinstance(shuffled, FoundationModel)
-    assert shuffled.info.slug == f"{model.info.name}.shuffled-genes"
-    true, mixed = model.encode(counts, genes), shuffled.encode(counts, genes)
-    np.testing.assert_array_equal(true.offsets, mixed.offsets)
-    if true.values is not None:
-        np.testing.assert_array_equal(true.values, mixed.values)
-    special, moved = np.isin(true.ids, model.info.special_ids), 0
-    np.testing.assert_array_equal(true.ids[special], mixed.ids[special])
-    for start, stop in zip(true.offsets[:-1], true.offsets[1:], strict=True):
-        assert sorted(true.ids[start:stop]) == sorted(mixed.ids[start:stop])
-        moved += int((true.ids[start:stop] != mixed.ids[start:stop]).sum())
-    assert moved > 0.7 * (~special).sum()
-    np.testing.assert_array_equal(shuffled.encode(counts, genes).ids, mixed.ids)
-    assert shuffled.encode(counts, genes, seed=1).ids.tolist() != mixed.ids.tolist()
-    # a cell's shuffle does not depend on where the cell stands
-    last = shuffled.encode(counts[11:], genes)
-    assert last.ids.tolist() == mixed.ids[mixed.offsets[11] :].tolist()
-
-
-def test_shuffled_genes_keep_the_weights(folder, model, counts, genes):
-    shuffled = load_model(folder, variant="shuffled-genes", device="cpu")
-    batch = model.collate(model.encode(counts, genes), [11, 4])
-    assert torch.equal(shuffled.hidden(batch)[2], model.hidden(batch)[2])
-    assert shuffled.info.sha256 == model.info.sha256 and shuffled.device == model.device
 
 
 def test_an_option_that_the_family_lacks_is_one_clear_error(tmp_path):

@@ -71,7 +71,7 @@ def test_a_job_ends_when_its_driver_is_gone(project):
             time.sleep(0.05)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        assert job.wait(timeout=20) == -signal.SIGKILL and not psutil.pid_exists(job.pid)
+        assert job.wait(timeout=60) == -signal.SIGKILL and not psutil.pid_exists(job.pid)
     finally:
         for process in (driver, job):
             process.kill()

@@ -42,6 +42,7 @@ def test_sparse_mixtures_need_an_axis_for_each_atom(found):
     ]  # fmt: skip
     value = found.table("variance_wide").set_index("layer")
     assert list(value.index) == LAYERS and (value["sae"] > 0.9).all() and (value["leading_50"] > 0.99).all()
+    assert (value["largest_k"] > value["leading_k"] + 0.2).all()  # a choice of one's own is worth more
     assert (value["leading_k"] < 0.6).all() and (value["largest_bits"] < value["largest_k"]).all()
     assert (value["rank_for_same_variance"] > 3 * K).all() and (value["active_for_same_variance"] > K).all()
     curves = found.table("curves")

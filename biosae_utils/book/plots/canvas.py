@@ -182,7 +182,8 @@ class Canvas:
             fig.update_xaxes(visible=False, row=i // self.n_columns + 1, col=i % self.n_columns + 1)
             fig.update_yaxes(visible=False, row=i // self.n_columns + 1, col=i % self.n_columns + 1)
         fig.update_xaxes(showticklabels=True)
-        fig.update_layout(height=self.height, margin_t=16 + (LINE * lines + 6 if lines else 0))
+        lift = LINE * lines + 6  # of the legend, over the titles of the panels
+        fig.update_layout(height=self.height, margin_t=16 + lift, legend_y=1 + lift / inner)
         return fig
 
     def shown(self, value: Any) -> str:
