@@ -13,6 +13,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from myst_nb.core.render import MimeData, MimeRenderPlugin
 
+from biosae_utils.book import escape
 from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, light, template
 from biosae_utils.book.policy import add_policy
@@ -149,6 +150,7 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
     """
     unused = ["thebe"] + ["mathjax"] * ('class="math' not in context.get("body", ""))
     context["script_files"] = [s for s in context.get("script_files", []) if not _mentions(s, unused)]
+    _name_book(templatename, context)
     add_policy(app, context)
     if "body" in context:
         for said, unsaid in UNNAMED.items():
@@ -158,6 +160,14 @@ def _finish_page(app: Any, pagename: str, templatename: str, context: dict[str, 
         if links:
             head, end, tail = context["body"].partition("</h1>")
             context["body"] = head + end + links + tail
+
+
+def _name_book(templatename: str, context: dict[str, Any]) -> None:
+    """Escape the title of the run in the two places where the theme shows it as it is."""
+    name = escape.text(context.get("docstitle", ""))
+    context["theme_logo"] = {**(context.get("theme_logo") or {}), "text": name}
+    if templatename == "search.html":
+        context["title"] = name
 
 
 def _drop_icon_scripts(app: Any, error: Exception | None) -> None:

@@ -20,7 +20,8 @@ def hostile(place: str) -> str:
 
 FILE = "<svg onload=alert(1)> 'q' & $(x) `y`.h5ad"
 """A file's name; a slash it cannot hold."""
-PLACES = ("gene", "cell type", "condition", "donor", "term", "title")
+PLACES = ("gene", "cell type", "condition", "term", "title")
+"""Where names are shown; those of donors decide what is held out, and stand in a download."""
 PHASES = ["00_data", "01_extract", "02_sae", "03_catalogue", "04_annotate", "16_published", "15_scorecard"]
 
 
@@ -43,12 +44,11 @@ def write_run(project: Path) -> Path:
         f["obs"].attrs["column-order"] = [*f["obs"].attrs["column-order"], "donor"]
         symbols = f["var/symbol"].asstr()[:]
         commonest = np.argsort(-np.bincount(f["X/indices"][:], minlength=len(symbols)))[:2000]
-        known = symbols[commonest].copy()
-        renamed = [f"{hostile('gene')} {symbol}" for symbol in known[:40]]
-        symbols[commonest[:40]] = renamed
+        known = symbols[commonest[1::2]].copy()
+        symbols[commonest[::2]] = [f"{hostile('gene')} {symbol}" for symbol in symbols[commonest[::2]]]
         f["var/symbol"][:] = symbols
     rng = np.random.default_rng(0)
-    sets = {f"{hostile('term')} {i}": rng.choice(known[40:], 60, replace=False).tolist() for i in range(60)}
+    sets = {f"{hostile('term')} {i}": rng.choice(known, 60, replace=False).tolist() for i in range(60)}
     (project / "data/hostile.json").write_text(json.dumps(sets))
     config = yaml.safe_load((project / "config/tiny.yaml").read_text())
     config |= {
