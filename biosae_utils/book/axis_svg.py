@@ -39,6 +39,8 @@ def axis_svg(marks: Sequence[Mark], unit: str, says: str) -> str:
     """
     low, high = ends([n for m in marks for n in (m.value, *(m.interval or ()))])
     factor, unit = scale(unit)
+    if unit.startswith("%") and max(m.value for m in marks) * factor <= 100:
+        high = min(high, 100 / factor)
     sign = " %" if unit.startswith("%") else ""
     places = decimals([factor * (high - low)])
     rounded = [f"{factor * v:,.6g}".replace("-", "−") for v in (low, high)]  # as `ends` made them

@@ -94,14 +94,18 @@ def _line(claim: Mapping[str, Any], *, where: bool) -> str:
         Mark(claim["verdict"], claim["value"], claim["interval"]),
         *([Mark("published", claim["published"])] if claim["published"] is not None else []),
     ]
-    says = f"{text.value}{text.within('interval')}; control {text.control}{text.within('control_interval')}"
-    drawn = axis_svg(marks, claim["unit"], says)
+    drawn = axis_svg(marks, claim["unit"], f"{text.beside('value')}; control {text.beside('control')}")
     numbers = (
-        f'<span class="biosae-value"><b>{html.escape(text.value)}</b>{html.escape(text.within("interval"))}</span>'
-        f'<span class="biosae-control">control <b>{html.escape(text.control)}</b>'
-        f"{html.escape(text.within('control_interval'))}</span>"
+        f'<span class="biosae-value">{_number(text.value, text.within("interval"))}</span>'
+        f'<span class="biosae-control">control {_number(text.control, text.within("control_interval"))}</span>'
     )
     return _row(title, f'{drawn}<span class="biosae-numbers">{numbers}</span>', chip, _facts(claim))
+
+
+def _number(value: str, interval: str) -> str:
+    """A number and its interval; each stays on one line."""
+    within = f' <span class="biosae-within">{html.escape(interval)}</span>' if interval else ""
+    return f"<b>{html.escape(value)}</b>{within}"
 
 
 class _Words:
@@ -112,7 +116,8 @@ class _Words:
         self.factor, unit = scale(claim["unit"])
         self.sign = " %" if unit.startswith("%") else ""
         known = [claim[n] for n in ("value", "control") if claim[n] is not None] or [claim["published"] or 0.0]
-        self.places = decimals([self.factor * v for v in known])
+        ends = [v for n in ("interval", "control_interval") for v in claim[n] or ()]
+        self.places = decimals([self.factor * v for v in [*known, *ends]])
 
     def of(self, value: float) -> str:
         return written(self.factor * value, self.places)
@@ -125,9 +130,14 @@ class _Words:
     def control(self) -> str:
         return self.of(self.claim["control"]) + self.sign
 
+    def beside(self, name: str) -> str:
+        """A number with its interval."""
+        within = self.within("interval" if name == "value" else f"{name}_interval")
+        return f"{self.of(self.claim[name])}{self.sign} {within}".strip()
+
     def within(self, name: str) -> str:
         ends = self.claim[name]
-        return f" ({self.of(ends[0])} to {self.of(ends[1])})" if ends else ""
+        return f"({self.of(ends[0])} to {self.of(ends[1])})" if ends else ""
 
 
 def _several(title: str, group: Claims, chips: str) -> str:
@@ -154,7 +164,7 @@ def _pages(group: Claims) -> str:
         said = VERDICTS[c["verdict"]]
         if c["value"] is not None:
             text = _Words(c)
-            said = f"{text.value}{text.within('interval')}, control {text.control}: {said}"
+            said = f"{text.beside('value')}, control {text.control}: {said}"
         items.append(f"<li>{html.escape(page_name(c))}{_group(c)}: {html.escape(said)}</li>")
     first = next((c for c in group if c["value"] is not None), group[0])
     return f"{_terms(_shared(first))}<ul>{''.join(items)}</ul>"

@@ -48,6 +48,35 @@
     return t;
   }
 
+  /* Upright bars with long names, lying down: on a phone there is room for names above rows, none under bars. */
+  function turned(content) {
+    const long = content.data.some(function (t) {
+      return t.type === "bar" && t.orientation !== "h" && Array.isArray(t.x) && t.x.some(function (v) { return typeof v === "string" && v.length > 14; });
+    });
+    if (!long || (content.layout.shapes || []).length) return content;
+    const c = copy(content);
+    const other = function (text) { return text && text.replace(/%\{([xy])/g, function (_, k) { return "%{" + (k === "x" ? "y" : "x"); }); };
+    c.data.forEach(function (t) {
+      const x = t.x, error = t.error_x;
+      t.x = t.y; t.y = x;
+      t.error_x = t.error_y; t.error_y = error;
+      t.orientation = "h";
+      if (t.marker && t.marker.symbol === "line-ew-open") t.marker.symbol = "line-ns-open";
+      if (t.textposition === "top center") t.textposition = "middle right";
+      t.hovertemplate = other(t.hovertemplate);
+    });
+    Object.keys(c.layout).filter(function (k) { return /^xaxis/.test(k); }).forEach(function (k) {
+      const y = "y" + k.slice(1), across = c.layout[k], along = c.layout[y] || {};
+      ["domain", "anchor", "matches"].forEach(function (stays) {
+        const kept = across[stays];
+        across[stays] = along[stays]; along[stays] = kept;
+      });
+      c.layout[k] = Object.assign(along, { showticklabels: true });
+      c.layout[y] = Object.assign(across, { autorange: "reversed" });
+    });
+    return c;
+  }
+
   function axisOf(layout, id) {
     const name = id[0] + "axis" + id.slice(1);
     return layout[name] || (layout[name] = {});
@@ -131,12 +160,17 @@
   }
 
   /* Titles of axes that are longer than their axis, in lines. */
-  function breakTitles(layout, width) {
+  function breakTitles(layout, traces, width) {
+    let names = 0; // what words on the vertical axis take
+    traces.forEach(function (t) {
+      if (Array.isArray(t.y)) t.y.forEach(function (v) { if (typeof v === "string") v.split("<br>").forEach(function (l) { names = Math.max(names, 7 * l.length); }); });
+    });
+    if (width < NARROW) names = 0;
     Object.keys(layout).filter(function (k) { return /^[xy]axis/.test(k); }).forEach(function (k) {
       const axis = layout[k], title = axis.title && axis.title.text;
       if (!title) return;
       const domain = axis.domain || [0, 1];
-      const room = (k[0] === "x" ? width - 70 : layout.height - EDGES) * (domain[1] - domain[0]);
+      const room = (k[0] === "x" ? width - 70 - names : layout.height - EDGES) * (domain[1] - domain[0]);
       const lines = wrapped(title, Math.max(16, Math.floor(room / 8)));
       axis.title = Object.assign({}, axis.title, { text: lines.join("<br>") });
       if (k[0] === "y" && lines.length > 1) axis.title.standoff = 10 + LINE * (lines.length - 1);
@@ -154,12 +188,13 @@
     return rows;
   }
 
-  /* The layout of a figure for a width: as stored on a desk, rearranged on a phone. Buttons are drawn in HTML. */
-  function fitted(content, width) {
+  /* A figure for a width: as stored on a desk, rearranged on a phone. Buttons are drawn in HTML. */
+  function fitted(stored, width) {
+    const narrow = width < NARROW;
+    const content = narrow ? turned(stored) : stored;
     const layout = Object.assign(copy(content.layout), { template: template(), autosize: true });
     layout.height = layout.height || 450;
     delete layout.updatemenus;
-    const narrow = width < NARROW;
     content.data.forEach(function (t) { if (t.type === "heatmap") t.textfont = narrow ? { size: 9 } : undefined; });
     if (narrow) {
       (layout.annotations || []).forEach(function (a) { a.text = wrapped(a.text, Math.floor((width - 50) / 8)).join("<br>"); });
@@ -171,9 +206,9 @@
       layout.margin = Object.assign({}, layout.margin, { l: about ? 12 : 44, r: 10 });
       layout.font = Object.assign({}, layout.font, { size: 12 });
     }
-    breakTitles(layout, width);
+    breakTitles(layout, content.data, width);
     if (layout.showlegend !== false) layout.height += LINE * Math.max(0, legendRows(content.data, width - 60) - 1);
-    return layout;
+    return { data: content.data, layout: layout };
   }
 
   function buttons(figure, plot, menu) {
@@ -201,23 +236,29 @@
     const plot = figure.querySelector(".biosae-plotly");
     const content = data(figure);
     const fit = function () {
-      const layout = fitted(content, plot.clientWidth);
+      const view = fitted(content, plot.clientWidth);
       plot.style.minHeight = "0";
-      plot.style.height = layout.height + "px";
-      return layout;
+      plot.style.height = view.layout.height + "px";
+      if (plot.data) view.data.forEach(function (t, i) { t.visible = plot.data[i].visible; }); // as the buttons left it
+      return view;
     };
     load(figure.dataset.bundle).then(function () {
       (content.layout.updatemenus || []).forEach(function (menu) { buttons(figure, plot, menu); });
-      const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
-      return window.Plotly.newPlot(plot, content.data, fit(), config);
+      const config = { displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+      const view = fit();
+      return window.Plotly.newPlot(plot, view.data, view.layout, config);
     }).then(function () {
       plot.classList.remove("pending");
       plot.querySelectorAll("svg.main-svg").forEach(function (svg) { svg.setAttribute("aria-hidden", "true"); }); // the label says it
-      let narrow = plot.clientWidth < NARROW;
-      plot.refit = function () { return window.Plotly.react(plot, content.data, fit()); };
-      window.addEventListener("resize", function () {
-        if (plot.clientWidth && plot.clientWidth < NARROW !== narrow) { narrow = !narrow; plot.refit(); }
-      });
+      let width = 0; // also style sheets that come late, folds and the side bar change it
+      new ResizeObserver(function () {
+        const now = plot.clientWidth;
+        if (!now || now === width) return;
+        const again = width && now < NARROW !== width < NARROW, first = !width && now === plot._fullLayout.width;
+        width = now;
+        if (again) { const view = fit(); window.Plotly.react(plot, view.data, view.layout); }
+        else if (!first) window.Plotly.Plots.resize(plot);
+      }).observe(plot);
       plot.on("plotly_click", function (event) {
         const p = event.points[0];
         document.dispatchEvent(new CustomEvent("biosae:click", {
@@ -249,7 +290,6 @@
       });
     }).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
     window.addEventListener("beforeprint", function () { all.forEach(draw); });
-    document.addEventListener("toggle", function () { window.dispatchEvent(new Event("resize")); }, true);
   }
 
   /* ---- tables ---- */
@@ -281,7 +321,7 @@
             data: content.data,
             columns: content.columns.map(function (c) {
               return {
-                title: window.DataTable.util.escapeHtml(c.title), type: c.numeric ? "num" : "string", defaultContent: "",
+                title: window.DataTable.util.escapeHtml(c.title).replace(/_/g, "_<wbr>"), type: c.numeric ? "num" : "string", defaultContent: "",
                 render: { display: shown(c) }, className: c.long ? "long" : "",
               };
             }),

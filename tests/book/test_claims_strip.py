@@ -29,7 +29,14 @@ def glance(text: str) -> list[str]:
 
 def test_a_line_shows_title_value_control_both_intervals_and_verdict():
     (line,) = glance(claims_html([claim()]))
-    for part in ("Labels &lt;beat&gt; chance", "25.0 %</b> (20.0 to 30.0)", "1.0 %</b> (0.5 to 2.0)", ">supported<"):
+    for part in (
+        "Labels &lt;beat&gt; chance",
+        "25.0 %</b>",
+        ">(20.0 to 30.0)<",
+        "1.0 %</b>",
+        ">(0.5 to 2.0)<",
+        ">supported<",
+    ):
         assert part in line, part
     assert 'aria-label="25.0 % (20.0 to 30.0); control 1.0 % (0.5 to 2.0); axis from 0 to 60 %"' in line
 

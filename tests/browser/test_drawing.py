@@ -131,6 +131,25 @@ def test_long_names_stand_above_their_bars_on_a_phone(drawn):
     assert all(n["bottom"] <= b["top"] + 5 for n, b in zip(names, bars, strict=True)), "a box has some padding"
 
 
+def test_upright_bars_with_long_names_lie_down_on_a_phone_and_stand_again(drawn):
+    table = RULES[RULES["sets"] == "GO"].assign(high=lambda t: t["share"] + 0.05, low=lambda t: t["share"] - 0.05)
+    page = drawn(plots.bars(table, "rule", "share", by="source", low="low", high="high", yrange=(0, 1)), PHONE)
+    bars = boxes(page, ".trace.bars:first-child .point > path")
+    assert all(abs(b["left"] - bars[0]["left"]) < 1 for b in bars) and bars[0]["top"] < bars[1]["top"]
+    lengths = [b["right"] - b["left"] for b in bars]
+    assert lengths[0] / lengths[1] == pytest.approx(9, rel=0.1), "0.9 and 0.1"
+    page.set_viewport_size({"width": DESK, "height": 900})
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot').data[0].orientation === 'v'")
+
+
+def test_a_figure_follows_its_box_whatever_changes_it(drawn):
+    page = drawn(plots.lines(RATES, "lr", "fvu"))
+    page.evaluate("() => { document.querySelector('.biosae-figure').style.width = '600px' }")
+    page.wait_for_function(
+        "() => Math.abs(document.querySelector('.main-svg').getBoundingClientRect().width - 600) < 2"
+    )
+
+
 def test_the_mode_bar_covers_nothing_and_is_there_when_it_is_looked_for(drawn):
     page = drawn(plots.lines(CURVES, "x", "y", by="kind"))
     opacity = "() => getComputedStyle(document.querySelector('.modebar')).opacity"

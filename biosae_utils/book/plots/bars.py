@@ -66,8 +66,10 @@ def bars(
     """
     import plotly.graph_objects as go
 
-    canvas = Canvas(table, [x, y, low, high, dash, hatch], by=by, facet=facet, choice=choice, look=look)
-    says = canvas.categories(x, 30 if horizontal else 13)
+    columns, width = [x, y, low, high, dash, hatch], 30 if horizontal else 13
+    left = width if horizontal else 0
+    canvas = Canvas(table, columns, by=by, facet=facet, choice=choice, left=left, look=look)
+    says = canvas.categories(x, width)
     order = list(says.values())
     along, across = ("y", "x") if horizontal else ("x", "y")
     named: set[Any] = set()
@@ -102,7 +104,7 @@ def bars(
                 named.add(at["view"])
     for i, layer in enumerate(canvas.order(hatch)[1:] if hatch else [], start=1):
         marker = {"color": CONTROL, "opacity": 0.55, "pattern": {"shape": PATTERNS[i % len(PATTERNS)]}}
-        canvas.entry(go.Bar(x=[None], y=[None], marker=marker), layer)
+        canvas.entry(go.Bar(x=[None], y=[None], marker=marker), layer, str(hatch))
     fig = canvas.finish(**{along: x, across: y}, barmode="stack" if stacked else "group", scattermode="group")
     kind = {"type": "category", "categoryorder": "array", "categoryarray": order}
     (fig.update_yaxes if horizontal else fig.update_xaxes)(**kind, dtick=None)

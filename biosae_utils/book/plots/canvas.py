@@ -31,7 +31,7 @@ class Look(TypedDict, total=False):
         Value of `by` -> colour; values that are not in it get the house's colours in order.
     names : mapping
         Value of a key or of a categorical axis -> what the figure says; others say themselves. Values come in the
-        order of `colours` and `names`, then in that of the table.
+        order of `colours` and `names`, then numbers by size and words as in the table.
     xtitle, ytitle : str
         Titles of the axes; the column's name when not given.
     log : str
@@ -115,6 +115,8 @@ class Canvas:
         Columns that the figure needs beside `by`, `facet` and `choice`.
     by, facet, choice : str, optional
         Columns that give the colour, the panel, and the view that a button shows.
+    left : int
+        Characters that the names on the vertical axis take from the panels.
     look : Look
     """
 
@@ -126,6 +128,7 @@ class Canvas:
         by: str | None = None,
         facet: str | None = None,
         choice: str | None = None,
+        left: int = 0,
         look: Look,
     ) -> None:
         unknown = set(look) - set(Look.__annotations__)
@@ -138,7 +141,7 @@ class Canvas:
         self.colours = self._colours()
         self._named: set[tuple[Any, Any]] = set()
         self.views_of_traces: list[Any] = []
-        self.fig = self._panels()
+        self.fig = self._panels(left)
 
     def order(self, column: str | None) -> list[Any]:
         """Values of a column in the order in which the figure shows them."""
@@ -146,7 +149,10 @@ class Canvas:
         if column is None or isinstance(self.table[column].dtype, pd.CategoricalDtype):
             return found
         first = dict.fromkeys([*self.look.get("colours", {}), *self.look.get("names", {})])
-        return [v for v in first if v in found] + [v for v in found if v not in first]
+        rest = [v for v in found if v not in first]
+        if pd.api.types.is_numeric_dtype(self.table[column]):
+            rest = sorted(rest)
+        return [v for v in first if v in found] + rest
 
     def categories(self, column: str, width: int) -> dict[Any, str]:
         """What a categorical axis says for each value of a column, in order."""
@@ -160,14 +166,15 @@ class Canvas:
         fresh = ramp(len(free)) if ordered else [c for c in OKABE_ITO[:-1] if c not in taken] + list(OKABE_ITO)
         return given | dict(zip(free, fresh, strict=False))
 
-    def _panels(self) -> Figure:
+    def _panels(self, left: int) -> Figure:
         from plotly.subplots import make_subplots
 
         use_template()
         n, own = len(self.facets), self.look.get("own", "")
         self.n_columns = min(n, self.look.get("columns", 2))
         rows = -(-n // self.n_columns)
-        titles = [self.wrapped(f, 84 // self.n_columns) for f in self.facets] if self.facet else []
+        room = (84 - left) // self.n_columns
+        titles = [self.wrapped(f, room, self.facet) for f in self.facets] if self.facet else []
         lines = max((t.count("<br>") + 1 for t in titles), default=0)
         inner = rows * PANEL + (rows - 1) * (GAP + LINE * lines) if n > 1 else 330
         self.height = self.look.get("height", inner + 90 + LINE * lines)
@@ -186,13 +193,15 @@ class Canvas:
         fig.update_layout(height=self.height, margin_t=16 + lift, legend_y=1 + lift / inner)
         return fig
 
-    def shown(self, value: Any) -> str:
-        """What the figure says for a value."""
-        return str(self.look.get("names", {}).get(value, value))
+    def shown(self, value: Any, column: str | None = None) -> str:
+        """What the figure says for a value; of a number without a name also whose it is, if a column is given."""
+        names = self.look.get("names", {})
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        return f"{column} {value}" if column and number and value not in names else str(names.get(value, value))
 
-    def wrapped(self, value: Any, width: int) -> str:
+    def wrapped(self, value: Any, width: int, column: str | None = None) -> str:
         """The same, broken into lines of at most `width` characters."""
-        return "<br>".join(textwrap.wrap(self.shown(value), width)) or " "
+        return "<br>".join(textwrap.wrap(self.shown(value, column), width)) or " "
 
     def parts(self) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
         """Each view of each panel: where its traces go, for `add`, and its rows."""
@@ -215,16 +224,15 @@ class Canvas:
         first = legend and self.by is not None and (key, at["view"]) not in self._named
         if first:
             self._named.add((key, at["view"]))
-        trace.update(name=name or self.shown(key), legendgroup=str(key), showlegend=first)
+        trace.update(name=name or self.shown(key, self.by), legendgroup=str(key), showlegend=first)
         trace.update(visible=at["view"] == self.views[-1])
         self.views_of_traces.append(at["view"])
         self.fig.add_trace(trace, row=row + 1, col=col + 1)
 
-    def entry(self, trace: Any, value: Any) -> None:
+    def entry(self, trace: Any, value: Any, column: str) -> None:
         """Add to the legend what a dash or a hatching means; `trace` shows it and draws nothing."""
-        trace.update(
-            name=self.shown(value), legendgroup=f"key {value}", showlegend=True, legendrank=2000, hoverinfo="skip"
-        )
+        trace.update(name=self.shown(value, column), legendgroup=f"key {value}", showlegend=True, legendrank=2000)
+        trace.update(hoverinfo="skip")
         self.views_of_traces.append(None)
         self.fig.add_trace(trace)
 
@@ -245,7 +253,7 @@ class Canvas:
         if self.choice is not None:
             buttons = [
                 {
-                    "label": self.shown(v),
+                    "label": self.shown(v, self.choice),
                     "method": "update",
                     "args": [{"visible": [w in (v, None) for w in self.views_of_traces]}],
                 }

@@ -94,7 +94,7 @@ def lines(
     if dash is not None:
         for value, style in zip(dashes, DASHES, strict=False):
             line = {"color": CONTROL, "dash": style, "width": 2.5}
-            canvas.entry(go.Scatter(x=[None], y=[None], mode="lines", line=line), value)
+            canvas.entry(go.Scatter(x=[None], y=[None], mode="lines", line=line), value, dash)
     return canvas.finish(x=x, y=y)
 
 

@@ -62,3 +62,11 @@ def test_empty_tables_and_unknown_options_are_refused():
         plots.bars(GROUPS.head(0), "layer", "share")
     with pytest.raises(BiosaeError, match="no option 'titel'"):
         plots.bars(GROUPS, "layer", "share", titel="Bars")
+
+
+def test_numbers_come_by_size_and_say_whose_they_are():
+    table = pd.DataFrame({"x": [0, 1] * 3, "y": range(6), "layer": [2, 2, 10, 10, 1, 1]})
+    assert [t.name for t in plots.lines(table, "x", "y", by="layer").data] == ["layer 1", "layer 2", "layer 10"]
+    titles = [a.text for a in plots.lines(table, "x", "y", facet="layer", names={2: "middle"}).layout.annotations]
+    assert titles == ["<b>middle</b>", "<b>layer 1</b>", "<b>layer 10</b>"]
+    assert list(plots.heatmap(table, "layer", "x", "y").data[0].x) == ["1", "2", "10"]
