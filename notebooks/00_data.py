@@ -68,8 +68,8 @@ page.figure(
 # and unspliced reads. They are judged by their values too: integers are counts, unless they are only 0 and 1 or bins
 # within cells; where several differ and no name decides, the file is refused. Fractions are taken only if `expm1` gives
 # every cell the same total and, divided by the cell's smallest value, whole numbers, because then the counts are known
-# and not guessed. Everything else is refused. Two hundred cells spread over the file are looked at first, and every cell
-# that is read later is checked again.
+# and not guessed. Everything else is refused. Two hundred cells spread over the file are looked at first, and every
+# cell that is read later is checked again.
 
 # %% tags=["hide-input"]
 page.table(
