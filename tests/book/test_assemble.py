@@ -28,7 +28,7 @@ def shown(data: dict, kind: str = "display_data"):
 
 
 FIGURE = shown({"application/vnd.plotly.v1+json": {"data": []}})
-SAID = shown({TAKEAWAYS: ["One.", "Two."], "text/plain": "- One."})
+SAID = shown({TAKEAWAYS: ["One.", "Two."], "text/plain": "- One\\."})
 
 
 def notebook(*cells):
@@ -73,7 +73,7 @@ def test_a_page_begins_with_question_hero_takeaways_and_claims(computed):
     cells = (code("a", outputs=[FIGURE]), code("page.takeaways()", outputs=[SAID]), code("h", "hero", outputs=[FIGURE]))
     page = assemble(notebook(*cells), find("70_draws"), computed.phase_params("70_draws"), OUT)
     first = [c.source for c in page.cells]
-    assert first[:2] == ["# Draws\n\nWhich?", "h"] and "- Two." in first[2] and "mean value is positive" in first[3]
+    assert first[:2] == ["# Draws\n\nWhich?", "h"] and "- Two\\." in first[2] and "mean value is positive" in first[3]
     assert first[4:6] == ["More.", "a"] and len(first) == 8
     assert page.metadata["takeaways"] == ["One.", "Two."]
 
@@ -112,7 +112,7 @@ def test_the_source_is_the_installed_one(computed):
 
 
 def test_takeaways_are_a_list_and_a_placeholder_says_why():
-    assert takeaways(["One.", "Two."]).splitlines()[2:4] == ["- One.", "- Two."]
+    assert takeaways(["One.", "Two."]).splitlines()[2:4] == ["- One\\.", "- Two\\."]
     text = placeholder("04_annotate", "m", 3, "Out of\n  genes.", "biosae run 04_annotate --model m --layer 3")
     assert text.startswith("# 04_annotate of m, layer 3: not available") and "\nOut of genes.\n" in text
     assert "```bash\nbiosae run 04_annotate --model m --layer 3\n```" in text

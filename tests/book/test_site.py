@@ -75,7 +75,7 @@ def test_a_missing_page_is_refused_or_says_so_itself(computed, no_sphinx):
     store.write_json("logs/tiny/m/layer_02/71_two_words.error.json", {"message": "Out of genes."})
     site.render(computed, config_path="config/tiny.yaml", allow_missing=True)
     text = stand_in.read_text()
-    assert text.startswith("# 71_two_words of m, layer 2: not available") and "Out of genes." in text
+    assert text.startswith("# 71_two_words of m, layer 2: not available") and "Out of genes" in text
     assert "biosae run 71_two_words --model m --layer 2 --config config/tiny.yaml" in text
 
 
