@@ -114,5 +114,5 @@ def test_the_source_is_the_installed_one(computed):
 def test_takeaways_are_a_list_and_a_placeholder_says_why():
     assert takeaways(["One.", "Two."]).splitlines()[2:4] == ["- One\\.", "- Two\\."]
     text = placeholder("04_annotate", "m", 3, "Out of\n  genes.", "biosae run 04_annotate --model m --layer 3")
-    assert text.startswith("# 04_annotate of m, layer 3: not available") and "\nOut of genes.\n" in text
+    assert text.startswith("# 04_annotate of m, layer 3: not available") and "\nOut of genes\\.\n" in text
     assert "```bash\nbiosae run 04_annotate --model m --layer 3\n```" in text
