@@ -251,7 +251,7 @@ if found.has("string"):
 
 # %% tags=["takeaways", "hide-input"]
 beside_untrained = (
-    f"With random weights {facts.untrained:.1f} % are annotated, {facts.untrained_above:+z.1f} points from lists of "
+    f" With random weights {facts.untrained:.1f} % are annotated, {facts.untrained_above:+z.1f} points from lists of "
     f"their own gene frequencies; the trained network's latents over the same genes {facts.trained_above:+z.1f}."
     if "untrained" in facts
     else ""
