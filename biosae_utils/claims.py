@@ -48,6 +48,9 @@ class Claim(BaseModel):
     control_interval: tuple[float, float] | None = Field(None, description="95 % interval of control")
     control_kind: str = Field("", description="what the control is, for instance 'permuted gene labels'")
     rule: str = Field(min_length=8, description="the rule that decides the verdict")
+    minimum: float | None = Field(
+        None, ge=0, description="distance from the control, in `unit`, below which a claim that holds is trivial"
+    )
     verdict: Verdict
     reason: str = Field("", description="why it was not tested")
     published: float | None = Field(None, description="the published figure in the same unit, if there is one")
@@ -69,6 +72,11 @@ class Claim(BaseModel):
 def verdict(holds: bool) -> Verdict:
     """Name of the outcome of a tested rule."""
     return "supported" if holds else "not_supported"
+
+
+def weighed(verdict: Verdict, value: float, control: float, minimum: float) -> Verdict:
+    """The same, where a claim that holds but is closer to its control than `minimum` is trivial."""
+    return "trivial" if verdict == "supported" and abs(value - control) < minimum else verdict
 
 
 def of_control(claim: Mapping[str, Any]) -> bool:

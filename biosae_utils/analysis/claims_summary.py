@@ -59,7 +59,9 @@ def wording(claims: Sequence[dict[str, Any]]) -> str:
 
     It changes when somebody rewords a claim or its rule, and only then: two runs with the same hash were judged alike.
     """
-    return fingerprint(sorted({(c["phase"], c["id"], c["title"], c["rule"], c["control_kind"]) for c in claims}))
+    return fingerprint(
+        sorted({(c["phase"], c["id"], c["title"], c["rule"], c["minimum"], c["control_kind"]) for c in claims})
+    )
 
 
 def as_text(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -78,6 +80,7 @@ def as_text(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 "verdict": VERDICTS[c["verdict"]],
                 "published": number(c["published"], c["unit"]),
                 "rule": c["rule"],
+                "smallest difference that counts": number(c["minimum"], c["unit"]),
                 "why not tested": c["reason"],
                 "command": c["command"],
             }

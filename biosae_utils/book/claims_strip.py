@@ -13,7 +13,7 @@ from biosae_utils.analysis.claims_summary import page_name, sign
 from biosae_utils.book.axis_svg import Mark, axis_svg
 from biosae_utils.book.prose import inline
 from biosae_utils.claims import CONTROLS, VERDICTS, is_finding, of_control
-from biosae_utils.numbers import decimals, scale, span, written
+from biosae_utils.numbers import decimals, number, scale, span, written
 
 Claims = Sequence[Mapping[str, Any]]
 
@@ -185,6 +185,8 @@ def _facts(claim: Mapping[str, Any]) -> str:
 def _shared(claim: Mapping[str, Any]) -> dict[str, str]:
     """What claims of a kind have in common: the rule, the unit, the control."""
     facts = {"Rule": inline(claim["rule"])}
+    if claim["minimum"]:
+        facts["Smallest difference that counts"] = html.escape(number(claim["minimum"], claim["unit"]))
     if claim["unit"]:
         facts["Unit"] = html.escape(scale(claim["unit"])[1])
     if claim["control_kind"]:

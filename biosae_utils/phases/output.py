@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biosae_utils import store
-from biosae_utils.claims import Claim
+from biosae_utils.claims import Claim, weighed
 from biosae_utils.errors import BiosaeError
 from biosae_utils.intervals import Interval
 from biosae_utils.params import PageParams, checked
@@ -85,7 +85,8 @@ class Output:
     def claim(self, **fields: Any) -> Claim:
         """Record a claim; phase, model, layer, variant and command are filled in. See `biosae_utils.claims.Claim`.
 
-        `value` and `control` may be intervals (`value`, `low`, `high`, `over`), which fill the fields of that name.
+        `value` and `control` may be intervals (`value`, `low`, `high`, `over`), which fill the fields of that name. With a
+        `minimum`, a verdict "supported" of a claim that is closer to its control becomes "trivial".
         """
         given = dict(fields)
         for name, wide in (("value", "interval"), ("control", "control_interval")):
@@ -94,6 +95,8 @@ class Output:
                 given |= {name: found.value, wide: found.pair}
                 if name == "value":
                     given["interval_over"] = found.over
+        if given.get("minimum") is not None and given.get("value") is not None:
+            given["verdict"] = weighed(given["verdict"], given["value"], given["control"], given["minimum"])
         _, model, layer = node_of(self._phase.name, self._params)
         values: dict[str, Any] = {
             "phase": self._phase.name, "model": model, "layer": layer, "command": self._command,

@@ -12,8 +12,8 @@ def claim(**other) -> dict:
         "id": "a", "phase": "04_annotate", "model": "m", "layer": 1, "variant": "trained", "group": None,
         "title": "Labels <beat> chance", "value": 0.25, "unit": "share of latents", "interval": [0.2, 0.3],
         "interval_over": "cells", "control": 0.01, "control_interval": [0.005, 0.02],
-        "control_kind": "permuted `labels`", "rule": "above control", "verdict": "supported", "reason": "",
-        "published": 0.524, "command": "biosae run 04_annotate", **other,
+        "control_kind": "permuted `labels`", "rule": "above control", "minimum": 0.015, "verdict": "supported",
+        "reason": "", "published": 0.524, "command": "biosae run 04_annotate", **other,
     }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_rule_unit_what_was_resampled_control_published_and_command_are_behind_t
     text = claims_html([claim()])
     fold = text[text.index("biosae-fold") :]
     for part in (
-        "above control", "% of latents", "95 % interval over cells", "permuted <code>labels</code>",
+        "above control", "<dt>Smallest difference that counts</dt><dd>1.5 % of latents</dd>", "% of latents", "95 % interval over cells", "permuted <code>labels</code>",
         "52.4 % of latents", "<code>biosae run 04_annotate</code>",
     ):  # fmt: skip
         assert part in fold, part

@@ -55,6 +55,16 @@ def test_claims_take_intervals_and_say_what_was_resampled(out):
     assert (claim.model, claim.layer, claim.variant, claim.command) == ("m", 2, "trained", "biosae")
 
 
+@pytest.mark.parametrize(
+    ("value", "verdict", "becomes"),
+    [(4.0, "supported", "supported"), (1.5, "supported", "trivial"), (-1.5, "supported", "trivial"),
+     (1.5, "not_supported", "not_supported"), (4.0, "not_supported", "not_supported")],
+)  # fmt: skip
+def test_a_difference_too_small_to_matter_is_trivial(out, value, verdict, becomes):
+    claim = out.claim(**CLAIM, value=value, control=0.0, minimum=2.0, verdict=verdict)
+    assert (claim.verdict, claim.minimum) == (becomes, 2.0)
+
+
 def test_claims_of_one_id_differ_in_layer_or_group(out):
     for extra in ({}, {"layer": 3}, {"group": "B cells"}):
         out.claim(**CLAIM, **extra, value=1.0, control=0.0, verdict="supported")
