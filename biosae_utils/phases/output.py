@@ -85,8 +85,8 @@ class Output:
     def claim(self, **fields: Any) -> Claim:
         """Record a claim; phase, model, layer, variant and command are filled in. See `biosae_utils.claims.Claim`.
 
-        `value` and `control` may be intervals (`value`, `low`, `high`, `over`), which fill the fields of that name. With a
-        `minimum`, a verdict "supported" of a claim that is closer to its control becomes "trivial".
+        `value` and `control` may be intervals (`value`, `low`, `high`, `over`), which fill the fields of that name.
+        With a `minimum`, a verdict "supported" of a claim that is closer to its control becomes "trivial".
         """
         given = dict(fields)
         for name, wide in (("value", "interval"), ("control", "control_interval")):

@@ -45,7 +45,8 @@ def test_rule_unit_what_was_resampled_control_published_and_command_are_behind_t
     text = claims_html([claim()])
     fold = text[text.index("biosae-fold") :]
     for part in (
-        "above control", "<dt>Smallest difference that counts</dt><dd>1.5 % of latents</dd>", "% of latents", "95 % interval over cells", "permuted <code>labels</code>",
+        "above control", "<dd>1.5 % of latents</dd>",
+        "% of latents", "95 % interval over cells", "permuted <code>labels</code>",
         "52.4 % of latents", "<code>biosae run 04_annotate</code>",
     ):  # fmt: skip
         assert part in fold, part
