@@ -6,6 +6,7 @@ One table holds what one figure shows: what the rule does, and what the biology 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,11 @@ from biosae_utils.analysis.annotation_rules import (
     Network,
     Problem,
     Rule,
+    decoy_counts,
     make_problem,
     masks,
-    null_counts,
 )
-from biosae_utils.analysis.enrich import make_lists, score_all
+from biosae_utils.analysis.enrich import make_lists
 from biosae_utils.analysis.genesets import GeneSets
 from biosae_utils.analysis.nulls import matched_lists, permuted_labels
 from biosae_utils.intervals import Interval, jackknife, quantiles, wilson
@@ -59,8 +60,8 @@ def compare_rules(
     rules: Sequence[Rule] = RULES,
     min_size: int = 5,
     max_size: int = 500,
-    n_permutations: int = 50,
-    n_matched: int = 20,
+    n_permutations: int = 25,
+    n_matched: int = 12,
     network: Network | None = None,
     seed: int = 0,
     n_jobs: int = 1,
@@ -77,7 +78,8 @@ def compare_rules(
     alpha : float
         Level of the false discovery rate.
     n_permutations, n_matched : int
-        Draws of permuted gene labels and of frequency-matched lists; no rows of nulls without permutations.
+        Draws of permuted gene labels and of frequency-matched lists, judged beside real lists (`decoy_counts`); no rows
+        of nulls without permutations.
     network : Network, optional
         Over the same genes; rules with a network are left out when None.
 
@@ -86,7 +88,7 @@ def compare_rules(
     DataFrame
         rule, source, share, low, high, matched, n_lists, n_tested, n_genes, n_terms, background. For nulls the share is
         the mean and low, high the 2.5 and 97.5 % quantiles over draws; for lists a Wilson interval over lists, and
-        ``matched`` the mean share of lists with the same sizes and gene frequencies (every source against its own:
+        ``matched`` the mean share of decoys with the same sizes and gene frequencies (every source against its own:
         lists that all hold the same popular genes are annotated together or not at all). ``n_genes``: genes that any
         list of the source holds. Where the lists of a source leave no term (``n_terms`` 0) or are too short
         (``n_tested`` 0), its share is 0 under the rules without a network.
@@ -123,7 +125,7 @@ def compare_rules(
                 here: list[Rule] = here,
                 inside: Network | None = inside,
             ) -> np.ndarray:
-                counts = null_counts(problem, here, alpha, draw, n, n_jobs=n_jobs, network=inside)
+                counts = decoy_counts(problem, here, alpha, draw, n, seed=seed, n_jobs=n_jobs, network=inside)
                 return (counts / problem.lists.shape[0]).T
 
             alike = [drawn[:, columns] for drawn in matched[source]]
@@ -171,8 +173,27 @@ def leave_out_shares(
     return pd.DataFrame(out, columns=[r.name for r in rules])
 
 
-def headline(shares: pd.DataFrame, over_cells: pd.DataFrame, rule: str) -> dict[str, float]:
-    """The latents' share under one rule beside permuted labels, all in percent.
+@dataclass(frozen=True)
+class Headline:
+    """An annotated share beside the stricter of the two kinds of decoys, in percent.
+
+    Attributes
+    ----------
+    real : Interval
+        Over blocks of cells.
+    null : Interval
+        Over draws.
+    kind : str
+        Which decoys are annotated more often: `PERMUTED` or `MATCHED`.
+    """
+
+    real: Interval
+    null: Interval
+    kind: str
+
+
+def headline(shares: pd.DataFrame, over_cells: pd.DataFrame, rule: str) -> Headline:
+    """The latents' share under one rule beside its decoys.
 
     Parameters
     ----------
@@ -181,67 +202,15 @@ def headline(shares: pd.DataFrame, over_cells: pd.DataFrame, rule: str) -> dict[
     over_cells : DataFrame
         From `leave_out_shares`; the interval of the real share is its jackknife.
 
-    Returns
-    -------
-    dict
-        real, low, high; null, null_low, null_high.
     """
     part = shares[shares["rule"] == rule].set_index("source")
-    real = jackknife(over_cells[rule].to_numpy(), part.at[LATENTS, "share"]).at_least(0).scaled(100)
-    null, null_low, null_high = (100 * part.at[PERMUTED, name] for name in ("share", "low", "high"))
-    ends = {"real": real.value, "low": real.low, "high": real.high}
-    return {**ends, "null": null, "null_low": null_low, "null_high": null_high}
+    real = jackknife(over_cells[rule].to_numpy(), part.at[LATENTS, "share"]).at_least(0)
+    null, kind = stricter(part)
+    return Headline(real.scaled(100), null.scaled(100), kind)
 
 
-def coverage(
-    lists: Mapping[str, sp.csr_matrix],
-    sets: GeneSets,
-    shares: pd.DataFrame,
-    *,
-    alpha: float = 0.05,
-    min_size: int = 5,
-    max_size: int = 500,
-) -> pd.DataFrame:
-    """Sources of lists side by side: how much of each is annotated, how far above its own frequency-matched lists.
-
-    Parameters
-    ----------
-    lists : mapping of name to csr_matrix
-        As given to `compare_rules`.
-    sets : GeneSets
-    shares : DataFrame
-        What `compare_rules` said of these lists; its rule ``feature`` (all tests of a list as the family) is shown.
-
-    Returns
-    -------
-    DataFrame
-        source, lists, different genes listed, annotated, own matched lists, above them (percent and points), low and
-        high of that difference (Wilson, over lists), and how many different terms pass layer-wide.
-    """
-    by = shares[shares["rule"] == "feature"].set_index("source")
-    rows = []
-    for source, own in lists.items():
-        problem, _ = make_problem(own, sets, ("measured", True), min_size, max_size, may_be_empty=True)
-        passed = score_all(problem, p_max=alpha).query("q_layer <= @alpha")
-        share, low, high, matched = (100 * by.at[source, name] for name in ("share", "low", "high", "matched"))
-        rows.append(
-            {
-                "source": source,
-                "lists": by.at[source, "n_lists"],
-                "different genes listed": by.at[source, "n_genes"],
-                "annotated, %": share,
-                "own matched lists, %": matched,
-                "above own matched lists, points": share - matched,
-                "low": low - matched,
-                "high": high - matched,
-                "different terms found layer-wide": passed["term"].nunique(),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def above_matched(table: pd.DataFrame) -> dict[str, Interval]:
-    """How far each source of `coverage` lies above its own frequency-matched lists, in points."""
-    rows = table.set_index("source")[["above own matched lists, points", "low", "high"]].astype(float)
-    ends = zip(rows.index, *rows.to_numpy().T, strict=True)
-    return {str(source): Interval(value, low, high, "lists") for source, value, low, high in ends}
+def stricter(part: pd.DataFrame) -> tuple[Interval, str]:
+    """The kind of decoys that is annotated more often, from the rows of one rule indexed by source."""
+    kind = max((PERMUTED, MATCHED), key=lambda name: part.at[name, "share"])
+    share, low, high = (float(part.at[kind, name]) for name in ("share", "low", "high"))
+    return Interval(share, low, high, "draws"), kind

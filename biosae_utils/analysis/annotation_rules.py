@@ -192,6 +192,54 @@ def null_counts(
         return np.array(list(pool.map(one, range(n)))).reshape(n, len(rules))
 
 
+def decoy_counts(
+    problem: Problem,
+    rules: Sequence[Rule],
+    alpha: float,
+    draw: Callable[[int], sp.csr_matrix],
+    n: int,
+    *,
+    seed: int = 0,
+    n_jobs: int = 1,
+    network: Network | None = None,
+) -> np.ndarray:
+    """Annotated decoys in `n` null draws, each decoy judged *beside real lists*, shape (n, len(rules)).
+
+    A rule that pools the tests of all lists (the published one, ours layer-wide) sets its threshold by all of them. In
+    a layer where every list is null that threshold is so strict that nothing passes, which says nothing about
+    meaningless lists beside real ones. So in each draw a random half of the lists is exchanged for their decoys, the
+    rule is applied to the mixture, and the annotated decoys are counted; then the other half. Each draw counts every
+    decoy once.
+
+    Parameters
+    ----------
+    problem, rules, alpha, draw, n, n_jobs, network
+        As in `null_counts`; ``draw(i)`` has a decoy for every list.
+    seed : int
+        Of the halves.
+    """
+    n_lists = problem.lists.shape[0]
+
+    def one(i: int) -> np.ndarray:
+        decoys, half = draw(i), np.random.default_rng([seed, i, n_lists]).permutation(n_lists) < n_lists // 2
+        found = np.zeros(len(rules), int)
+        for swapped in (half, ~half):
+            both = exchanged(problem.lists, decoys, swapped)
+            found += [int(mask[swapped].sum()) for mask in masks(problem, both, rules, alpha, network)]
+        return found
+
+    if n_jobs == 1:
+        return np.array([one(i) for i in range(n)]).reshape(n, len(rules))
+    with ThreadPoolExecutor(n_jobs) as pool:
+        return np.array(list(pool.map(one, range(n)))).reshape(n, len(rules))
+
+
+def exchanged(lists: sp.csr_matrix, decoys: sp.csr_matrix, swapped: np.ndarray) -> sp.csr_matrix:
+    """The lists, those that are `swapped` (bool, one a list) with the decoy of the same row in their place."""
+    n = lists.shape[0]
+    return sp.vstack([lists, decoys], format="csr")[np.arange(n) + n * swapped]
+
+
 def masks(
     problem: Problem, lists: sp.csr_matrix, rules: Sequence[Rule], alpha: float, network: Network | None = None
 ) -> list[np.ndarray]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse as sp
 
 from biosae_utils.analysis.enrich import top_lists
 from biosae_utils.analysis.geometry import principal_axes
-from biosae_utils.analysis.nulls import random_directions
 from biosae_utils.errors import BiosaeError
 
 PCA_ROWS = 20_000
@@ -54,30 +55,29 @@ def direction_lists(
     sample: np.ndarray,
     gene: np.ndarray,
     n_genes: int,
+    rows: Mapping[str, np.ndarray],
     *,
     n_top: int = 20,
     min_count: int = 10,
     shrinkage: float = 10.0,
-    n_random: int = 1000,
-    seed: int = 0,
 ) -> tuple[dict[str, sp.csr_matrix], np.ndarray]:
-    """Lists of the genes at the far end of dense directions, for the same tests as latents.
+    """Lists of the genes at the far end of dense directions: those with the highest mean projection.
 
-    Coordinates and principal axes have two ends and give two lists each; a random direction gives one.
+    Coordinates and principal axes have two ends and give two lists each; any other direction has one.
 
     Parameters
     ----------
     sample, gene, n_genes, shrinkage : as in `gene_means`
+    rows : mapping of name to ndarray, shape (n_directions, d)
+        Further directions: decoders, random ones.
     n_top, min_count : int
         Length of a list; positions in the sample below which a gene cannot be listed (fewer where a small sample would
         leave less than five times `n_top` genes).
-    n_random : int
-        Random directions.
 
     Returns
     -------
     lists : dict of csr_matrix, shape (n_directions, len(candidates))
-        "raw coordinates", "principal axes", "random directions".
+        "raw coordinates", "principal axes", then those of `rows`.
     candidates : ndarray of int
         Genes that could be listed: the background of any test of these lists, and of what they are compared with.
     """
@@ -91,12 +91,8 @@ def direction_lists(
             do="raise n_positions of 01_extract",
         )
     step = max(1, len(sample) // PCA_ROWS)
-    axes = principal_axes(np.asarray(sample[::step], dtype=np.float32)).axes @ means[candidates].T
     coordinates = means[candidates].T
-    random = random_directions(n_random, sample.shape[1], np.random.default_rng(seed)).astype(np.float64)
-    scores = {
-        "raw coordinates": np.vstack([coordinates, -coordinates]),
-        "principal axes": np.vstack([axes, -axes]),
-        "random directions": random @ coordinates,
-    }
+    axes = principal_axes(np.asarray(sample[::step], dtype=np.float32)).axes @ coordinates
+    scores = {"raw coordinates": np.vstack([coordinates, -coordinates]), "principal axes": np.vstack([axes, -axes])}
+    scores |= {name: np.asarray(directions, np.float64) @ coordinates for name, directions in rows.items()}
     return {name: top_lists(s, n_top) for name, s in scores.items()}, candidates

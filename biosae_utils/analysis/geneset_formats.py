@@ -17,7 +17,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from biosae_utils.analysis.geneset_members import COLUMNS, WEIGHTS, Read, count, with_symbols, without_empty
+from biosae_utils.analysis.geneset_members import (
+    COLUMNS,
+    WEIGHTS,
+    Read,
+    blank,
+    called,
+    count,
+    with_symbols,
+    without_empty,
+)
 from biosae_utils.cells.names import human_genes
 from biosae_utils.errors import BiosaeError
 from biosae_utils.store import read_table
@@ -229,7 +238,7 @@ def _once(terms: list[Term], path: Path, notes: list[str]) -> list[Term]:
 def _long_table(path: Path) -> pd.DataFrame:
     """A long table with the number of each row; one name for each term, and no key missing."""
     table = read_table(path)
-    table = table.assign(place="row " + pd.Series(np.arange(1, len(table) + 1), index=table.index).astype(str))
+    table = table.assign(place=np.arange(1, len(table) + 1))
     if "genes" in table.columns and "gene" not in table.columns:
         table = table.explode("genes").rename(columns={"genes": "gene"})
     if missing := sorted(set(COLUMNS) - set(table.columns)):
@@ -240,14 +249,14 @@ def _long_table(path: Path) -> pd.DataFrame:
         )
     table = table[[*COLUMNS, "place"]].reset_index(drop=True)
     for column in COLUMNS[:3]:
-        if (bad := table[column].isna() | (table[column].astype(str).str.strip() == "")).any():
-            raise BiosaeError(f"A term has no {column}", where=f"{path}, {table['place'][bad.idxmax()]}")
+        if (bad := blank(table[column])).any():
+            raise BiosaeError(f"A term has no {column}", where=f"{path}, {called(table['place'][int(bad.argmax())])}")
     names = table.drop_duplicates(COLUMNS[:3])
     if (twice := names.duplicated(["collection", "term_id"])).any():
         row = names.loc[twice.idxmax()]
         raise BiosaeError(
             f"Two terms of {row['collection']} have the id {row['term_id']!r}, one of them called {row['name']!r}",
-            where=f"{path}, {row['place']}",
+            where=f"{path}, {called(row['place'])}",
             do="give each its own term_id",
         )
     return table

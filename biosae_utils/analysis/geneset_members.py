@@ -32,31 +32,42 @@ def count(things: Sized, noun: str) -> str:
     return f"{len(things):,} {noun}{'s' if len(things) != 1 else ''}"
 
 
+def blank(column: pd.Series) -> np.ndarray:
+    """Where a column is missing or holds only spaces, bool; each different value is looked at once."""
+    code, values = pd.factorize(column)
+    return np.array([*(not str(v).strip() for v in values), True])[code]
+
+
+def called(place: str | int) -> str:
+    """A place in a file as its format calls it, or the row of a table."""
+    return place if isinstance(place, str) else f"row {place}"
+
+
 def without_empty(read: Read, path: Path) -> Read:
     """Leave out terms without a gene, and say so."""
     table = read.table
-    has = table["gene"].notna() & (table["gene"].astype(str).str.strip() != "")
+    has = pd.Series(~blank(table["gene"]), index=table.index)
     keys = ["collection", "term_id"]
     whole = has.groupby([table[k] for k in keys], sort=False, observed=True).transform("any") if len(table) else has
     if not has.any() and len(table):
-        raise BiosaeError("No term of this file has a gene", where=f"{path}, {table['place'].iloc[0]}")
+        raise BiosaeError("No term of this file has a gene", where=f"{path}, {called(table['place'].iloc[0])}")
     if not has.any():
         raise BiosaeError("A file of gene sets holds no term", where=str(path))
     empty = table[~whole].drop_duplicates(keys)
     if len(empty):
         first = empty.iloc[0]
         read.notes.append(
-            f"{count(empty, 'term')} without genes left out (first: {first['term_id']}, {first['place']})"
+            f"{count(empty, 'term')} without genes left out (first: {first['term_id']}, {called(first['place'])})"
         )
     return Read(table[has].reset_index(drop=True), read.notes)
 
 
 def with_symbols(read: Read, path: Path) -> Read:
     """Genes as symbols: weights cut off, Ensembl ids named; numbers, other species and several in one refused."""
-    code, values = pd.factorize(read.table["gene"].astype(str).str.strip())
+    code, values = pd.factorize(read.table["gene"])
     plain, names = [], []
     weighted = False
-    for value in values:
+    for value in (str(v).strip() for v in values):
         if match := re.fullmatch(r"(.+),\s*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)", value):
             value, weight = match[1].strip(), float(match[2])
             weighted |= weight != 1
@@ -99,7 +110,9 @@ def _refuse_odd(read: Read, values: list[str], code: np.ndarray, path: Path) -> 
         if whole.any() or odd.mean() > ODD_SHARE:
             raise BiosaeError(
                 f"{int(odd.sum()):,} of {len(odd):,} members of gene sets are {what}, such as {example!r}",
-                where=f"{path}, {place}",
+                where=f"{path}, {called(place)}",
                 do="give symbols of human genes, one a field",
             )
-        read.notes.append(f"{int(odd.sum()):,} members are {what}, and match no gene (first: {example}, {place})")
+        read.notes.append(
+            f"{int(odd.sum()):,} members are {what}, and match no gene (first: {example}, {called(place)})"
+        )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from biosae_utils.analysis.abundant import abundant_terms
 from biosae_utils.analysis.catalogue import GeneFiring, top_genes
 from biosae_utils.analysis.enrich import Problem, make_lists, score_all
 from biosae_utils.analysis.genesets import GeneSets
@@ -15,6 +16,10 @@ from biosae_utils.analysis.nulls import derange_within, relabel
 
 MIN_POSITIONS = 10
 """Genes at fewer positions of the scoring cells are left out of a score."""
+N_OTHERS = 6
+"""Labels of other latents that each latent is scored with."""
+SAME = 0.5
+"""Jaccard index from which two terms count as the same label."""
 
 
 def score_labels(
@@ -121,17 +126,19 @@ def split_scores(
 
     Genes are halved at random. On one half, in the choosing cells, every latent gets its top genes and its best term;
     on the other half, in the scoring cells, the term is scored (latents without a term at p <= alpha are left out).
-    Control: in the same way, the label of another latent drawn at random, which is as popular a term over genes as well
-    studied. Labelled latents get labels of labelled latents, the others those of the others; never their own.
+    Control: labels of other latents, drawn without any that stays with its owner, which are as popular terms over genes
+    as well studied. Labelled latents get labels of labelled latents, the others those of the others, terms of the
+    machinery that every cell is full of (`abundant`) from among such terms; labels that share half of their genes with
+    the own one say the same and are left out. The control is the mean over the draws.
 
     Returns
     -------
     DataFrame
         half, feature, term (row of ``sets.terms``), p, q_feature, labelled (q_feature <= alpha), auroc, f1,
-        control_auroc, control_f1 (NaN for a latent without another of its kind).
+        control_auroc, control_f1 (NaN for a latent without another, unrelated label of its kind).
     """
     rng = np.random.default_rng(seed)
-    n_genes = len(sets.genes)
+    n_genes, common = len(sets.genes), abundant_terms(sets)
     first = np.zeros(n_genes, dtype=bool)
     first[relabel(n_genes, rng)[: n_genes // 2]] = True
     out = []
@@ -147,8 +154,9 @@ def split_scores(
         feature, term = best["feature"].to_numpy(), kept[best["term"].to_numpy()]
         own = score_labels(score, sets, feature, term, genes=~chooses)
         labelled = (best["q_feature"] <= alpha).to_numpy()
-        control = score_labels(score, sets, feature, _of_another(term, labelled, rng), genes=~chooses)
-        control[_alone(labelled)] = np.nan
+        others = _unrelated(term, 2 * labelled + common[term], sets, rng)
+        scores = [score_labels(score, sets, feature, other, genes=~chooses) for other, _ in others]
+        control = _mean_of(scores, [counts for _, counts in others])
         table = pd.DataFrame({"half": half, "feature": feature, "term": term, "p": best["p"].to_numpy()})
         table["q_feature"], table["labelled"] = best["q_feature"].to_numpy(), labelled
         table["auroc"], table["f1"] = own["auroc"], own["f1"]
@@ -157,17 +165,33 @@ def split_scores(
     return pd.concat(out, ignore_index=True)
 
 
-def _of_another(term: np.ndarray, labelled: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The term of another latent for each one, among the labelled and among the others."""
-    other = term.copy()
-    paired = np.flatnonzero(~_alone(labelled))
-    other[paired] = term[paired][derange_within(labelled[paired], rng)]
-    return other
+def _unrelated(
+    term: np.ndarray, kind: np.ndarray, sets: GeneSets, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Labels of others of a latent's kind, `N_OTHERS` times, and which of them share less than half of their genes."""
+    paired = np.flatnonzero(np.bincount(kind)[kind] > 1)
+    out = []
+    for _ in range(N_OTHERS):
+        other = term.copy()
+        other[paired] = term[paired][derange_within(kind[paired], rng)]
+        out.append((other, (other != term) & (_jaccard(sets, term, other) < SAME)))
+    return out
 
 
-def _alone(labelled: np.ndarray) -> np.ndarray:
-    """Latents that are the only one, or the only other, and so have nobody to swap labels with."""
-    return np.bincount(labelled, minlength=2)[labelled.astype(int)] < 2
+def _mean_of(scores: Sequence[pd.DataFrame], counts: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Mean of several tables of scores of the same latents over those rows that count; NaN where none does."""
+    stacked = np.stack([np.where(mask[:, None], table, np.nan) for table, mask in zip(scores, counts, strict=True)])
+    known = np.isfinite(stacked)
+    total, n = np.where(known, stacked, 0).sum(axis=0), known.sum(axis=0)
+    return pd.DataFrame(np.where(n > 0, total / np.maximum(n, 1), np.nan), columns=scores[0].columns)
+
+
+def _jaccard(sets: GeneSets, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Share of the genes of two terms that they have in common, for pairs of terms, shape (n,)."""
+    members = sets.membership.astype(np.int32)
+    size = np.diff(members.indptr)
+    shared = _row_sums(members[a].multiply(members[b]))
+    return shared / np.maximum(size[a] + size[b] - shared, 1)
 
 
 def prerank(

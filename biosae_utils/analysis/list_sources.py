@@ -1,21 +1,17 @@
-"""Where lists come from: latents, and directions that nobody trained, each over the genes that it could have listed."""
+"""Lists of latents over the genes that they could have listed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from biosae_utils.analysis.annotation_rates import lists_over
-from biosae_utils.analysis.baselines import direction_lists
 from biosae_utils.analysis.catalogue import GeneFiring, top_genes
 from biosae_utils.analysis.enrich import make_lists
 from biosae_utils.analysis.genesets import GeneSets
-
-SAMPLED = "latents, sampled genes"
 
 
 @dataclass(frozen=True)
@@ -76,44 +72,21 @@ class LatentLists:
         return lists_over(features, top, self.tokens)
 
 
-@dataclass(frozen=True)
-class SampledLists:
-    """Lists of directions and of the latents over the genes that are frequent in a sample of activations.
-
-    Attributes
-    ----------
-    lists : dict of csr_matrix, shape (n_directions, n_sampled)
-        `SAMPLED`, "raw coordinates", "principal axes", "random directions".
-    sets : GeneSets
-        Terms of all sizes over the same genes.
-    """
-
-    lists: dict[str, sp.csr_matrix]
-    sets: GeneSets
-
-
-def sampled_lists(
-    of: LatentLists, vectors: np.ndarray, token: np.ndarray, *, n_top: int, shrinkage: float, seed: int = 0
-) -> SampledLists:
-    """Genes at the far end of coordinates, principal axes and random directions, and the latents over the same genes.
-
-    The sample is smaller than the cohort, so fewer genes can be listed than by the latents, which are therefore listed
-    over the sample's genes once more.
+def lists_on(
+    firing: GeneFiring, genes: np.ndarray, latents: np.ndarray, *, n_top: int, min_count: int, shrinkage: float
+) -> sp.csr_matrix:
+    """Lists of some latents that choose among some genes only, by the catalogue's rule, filled up to `n_top`.
 
     Parameters
     ----------
-    of : LatentLists
-    vectors : ndarray, shape (n, d)
-        Activations at the sampled positions.
-    token : ndarray of int, shape (n,)
-        Token of each.
-    n_top, shrinkage : int, float
-        As the latents' lists were made.
+    firing : GeneFiring
+    genes, latents : ndarray of int
+        Rows and columns of `firing` that take part; latents in increasing order.
+
+    Returns
+    -------
+    csr_matrix, shape (len(latents), len(genes))
     """
-    how: dict[str, Any] = {"n_top": n_top, "min_count": of.min_count, "shrinkage": shrinkage}
-    gene = pd.Index(of.genes["token"]).get_indexer(token)
-    dense, candidates = direction_lists(vectors, gene, len(of.genes), n_random=len(of.latents), seed=seed, **how)
-    again = top_genes(of.firing.on(candidates), **how)
-    shape = len(of.latents), len(candidates)
-    same = make_lists(np.searchsorted(of.latents, again["latent"]), again["gene"], shape)
-    return SampledLists({SAMPLED: same, **dense}, of.source.on_genes(of.genes["symbol"].to_numpy()[candidates]))
+    top = top_genes(firing.on(genes), n_top=n_top, min_count=min_count, shrinkage=shrinkage)
+    top = top[np.isin(top["latent"], latents)]
+    return make_lists(np.searchsorted(latents, top["latent"]), top["gene"].to_numpy(), (len(latents), len(genes)))

@@ -59,14 +59,15 @@ def power_table(
 ) -> pd.DataFrame:
     """Power and realised false discoveries of both families, over size of the programme and its share of the list.
 
-    The lists are those of `problem` with permuted gene labels, so nothing is in them; a quarter of them then gets
-    `strength` genes of a term.
+    The lists are those of `problem` with permuted gene labels, so nothing is in them; a `share` of them then
+    gets `strength` genes of a term.
 
     Returns
     -------
     DataFrame
-        size (as ``"16-50"``), strength, n_planted, power_feature, power_layer (planted lists whose own term is found),
-        false_layer (share of the layer-wide discoveries that are in lists without a programme; 0 without discoveries).
+        planted (the share of lists), size (as ``"16-50"``), strength, n_planted, power_feature, power_layer (planted
+        lists whose own term is found), false_layer (share of the layer-wide discoveries that are in lists without a
+        programme; 0 without discoveries).
     """
     term_sizes, n = problem.term_sizes, int(share * problem.n_tested)
     rows = []
@@ -89,6 +90,6 @@ def power_table(
             each = bh_reject(tests.p, len(problem.sets), alpha, tests.feature)
             layer = bh_reject(tests.p, len(problem.sets) * problem.n_tested, alpha)
             false = float((wanted[tests.feature[layer]] < 0).mean()) if layer.any() else 0.0
-            rows.append((f"{low}-{high}", strength, n, (own & each).sum() / n, (own & layer).sum() / n, false))
-    columns = ["size", "strength", "n_planted", "power_feature", "power_layer", "false_layer"]
+            rows.append((share, f"{low}-{high}", strength, n, (own & each).sum() / n, (own & layer).sum() / n, false))
+    columns = ["planted", "size", "strength", "n_planted", "power_feature", "power_layer", "false_layer"]
     return pd.DataFrame(rows, columns=columns)

@@ -13,6 +13,7 @@ from biosae_utils.intervals import Interval, bootstrap_difference, bootstrap_mea
 from biosae_utils.params import Controlled, InputFile, LayerPage
 from biosae_utils.phases import readers
 from biosae_utils.phases.annotate_claims import WORDS
+from biosae_utils.phases.annotate_rivals import beyond_directions, beyond_random_weights
 from biosae_utils.phases.base import Phase
 from biosae_utils.phases.inputs import Inputs
 from biosae_utils.phases.output import Output
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 
     from biosae_utils.analysis.annotation_sources import Libraries
     from biosae_utils.analysis.enrich import Problem
-    from biosae_utils.analysis.list_sources import LatentLists, SampledLists
+    from biosae_utils.analysis.genesets import GeneSets
+    from biosae_utils.analysis.list_sources import LatentLists
+    from biosae_utils.analysis.rival_lists import Listed
 
+PLANTED = ((0.25, (2, 3, 4, 5, 6, 8, 10)), (0.05, (4, 6, 8)), (0.02, (4, 6, 8)))
+"""Share of lists that get genes of a term, and how many: what is found depends on how much else is there to find."""
 MIN_LABELLED = 5
 """Labelled latents below which nothing is said of labels in general."""
 
@@ -40,7 +45,7 @@ class Params(Controlled, LayerPage):
     fdr: float = Field(0.05, gt=0, lt=1, description="false discovery rate over all tests of the page")
     min_size: int = Field(5, ge=2, description="smallest gene set tested, in genes the model knows")
     max_size: int = Field(500, ge=5, description="largest gene set tested, in genes the model knows")
-    n_permutations: int = Field(50, ge=1, description="relabelled copies of the lists behind the control")
+    n_permutations: int = Field(25, ge=1, description="draws of each kind of decoy lists")
 
 
 def compute(p: Params, read: Inputs, out: Output) -> None:
@@ -51,9 +56,9 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     with out.step("rules"):
         shares = apply_rules(p, here, out)
         facts = annotated_shares(p, here, shares, out)
-    with out.step("directions"):
-        facts |= beyond_directions(p, here, shares, out)
-        facts |= beyond_random_weights(p, here, shares, out)
+    with out.step("rivals"):
+        facts |= beyond_directions(p, here, out)
+        facts |= beyond_random_weights(p, here, out)
     with out.step("labels"):
         facts |= describe_labels(p, here, out)
     with out.step("power"):
@@ -77,7 +82,12 @@ class Here:
     own : LatentLists
     untrained : dict of str -> csr_matrix
         Lists of the same network with random weights over the same genes; empty where the run has none.
-    sampled : SampledLists
+    twin : Catalogue or None
+        Catalogue of that network.
+    rivals : list of Listed
+        The latents and directions that nobody trained, over the genes of the sample of activations.
+    rival_sets : GeneSets
+        Terms over those genes.
     problem : Problem
         The latents' lists against terms cut to the background.
     """
@@ -86,7 +96,9 @@ class Here:
     libraries: Libraries
     own: LatentLists
     untrained: dict[str, sp.csr_matrix]
-    sampled: SampledLists
+    twin: Catalogue | None
+    rivals: list[Listed]
+    rival_sets: GeneSets
     problem: Problem
 
 
@@ -100,32 +112,48 @@ def gather(p: Params, read: Inputs) -> Here:
     from biosae_utils.analysis import annotation_sources, list_sources
     from biosae_utils.analysis.annotation_rates import RANDOM_WEIGHTS
     from biosae_utils.analysis.annotation_rules import make_problem
+    from biosae_utils.analysis.rival_lists import rival_lists
 
     catalogue = Catalogue.read(read, n_top=p.n_top)
     libraries = annotation_sources.load(p.genesets, p.collections)
     tables = catalogue.features, catalogue.genes, catalogue.top_genes
     own = list_sources.LatentLists(*tables, *catalogue.firing(), libraries.sets, catalogue.params["min_count"])
-    untrained = {}
+    twin, untrained = None, {}
     if p.control is not None:
         twin = Catalogue.read(read, model=p.control, n_top=p.n_top)
         untrained[RANDOM_WEIGHTS] = own.of_another(twin.features, twin.top_genes)
-    sample = readers.Sample.read(read, [p.layer])
-    how = {"n_top": p.n_top, "shrinkage": catalogue.params["shrinkage"], "seed": p.seed}
-    sampled = list_sources.sampled_lists(own, sample.vectors[p.layer], sample.token, **how)
+    sample, saes = readers.Sample.read(read, [p.layer]), readers.Saes.read(read)
+    gene = pd.Index(catalogue.genes["token"]).get_indexer(sample.token)
+    trained = [saes.load(p.layer, seed) for seed in saes.seeds]
+    rivals, candidates = rival_lists(
+        sample.vectors[p.layer], gene, len(catalogue.genes), trained, **list_rule(p, catalogue)
+    )
+    rival_sets = libraries.sets.on_genes(catalogue.genes["symbol"].to_numpy()[candidates])
     problem, _ = make_problem(own.lists, own.sets, ("measured", True), p.min_size, p.max_size)
-    return Here(catalogue, libraries, own, untrained, sampled, problem)
+    return Here(catalogue, libraries, own, untrained, twin, rivals, rival_sets, problem)
+
+
+def list_rule(p: Params, catalogue: Catalogue) -> dict[str, Any]:
+    """How the catalogue chose the genes of a list."""
+    return {"n_top": p.n_top, **{name: catalogue.params[name] for name in ("min_count", "shrinkage")}}
 
 
 def apply_rules(p: Params, here: Here, out: Output) -> pd.DataFrame:
     """Annotated share of latents, nulls, random weights and directions under every rule; see `compare_rules`."""
     from biosae_utils.analysis.annotation_rates import LATENTS, compare_rules
     from biosae_utils.analysis.annotation_rules import RULES
+    from biosae_utils.analysis.rival_lists import FAR_END, TRAINED
 
-    sampled, about = here.sampled, {"seed": p.seed, **family(p)}
-    nulls: dict[str, Any] = {"n_permutations": p.n_permutations, "n_matched": min(20, p.n_permutations)}
+    about = {"seed": p.seed, **family(p)}
+    nulls: dict[str, Any] = {"n_permutations": p.n_permutations, "n_matched": min(12, p.n_permutations)}
     network = here.libraries.network(here.own.symbols)
     own = compare_rules({LATENTS: here.own.lists, **here.untrained}, here.own.sets, network=network, **nulls, **about)
-    others = compare_rules(sampled.lists, sampled.sets, n_permutations=0, n_matched=3, **about)
+    far = {
+        FAR_END if one.source == TRAINED else one.source: one.lists
+        for one in here.rivals
+        if one.rule == "far end" and one.seed == 0
+    }
+    others = compare_rules(far, here.rival_sets, n_permutations=0, n_matched=3, **about)
     shares = pd.concat([own, others], ignore_index=True)
     out.table(shares.assign(label=shares["rule"].map({rule.name: rule.label for rule in RULES})), "rules")
     return shares
@@ -143,62 +171,15 @@ def annotated_shares(p: Params, here: Here, shares: pd.DataFrame, out: Output) -
         found, name = headline(shares, over_cells, rule), f"annotated_{rule}"
         out.claim(
             **WORDS[name],
-            value=Interval(found["real"], found["low"], found["high"], "blocks of cells"),
-            control=Interval(found["null"], found["null_low"], found["null_high"], "draws"),
-            control_kind=f"permuted gene labels, mean of {p.n_permutations}",
-            verdict=verdict(found["low"] > found["null_high"]),
+            value=found.real,
+            control=found.null,
+            control_kind=f"{found.kind} among real lists",
+            verdict=verdict(found.real.low > found.null.high),
             published=published(name, family_of(p.model), p.variant),
         )
-    return {f"published_{family}": published("annotated_published", family) for family in FAMILIES}
-
-
-def beyond_directions(p: Params, here: Here, shares: pd.DataFrame, out: Output) -> dict[str, Any]:
-    """Latents beside directions of the same activations, each above its own frequency-matched lists."""
-    from biosae_utils.analysis.annotation_rates import above_matched, coverage
-    from biosae_utils.analysis.list_sources import SAMPLED
-
-    sampled = here.sampled
-    tables = [coverage(sampled.lists, sampled.sets, shares, **family(p)).assign(genes=len(sampled.sets.genes))]
-    if here.untrained:
-        table = coverage(here.untrained, here.own.sets, shares, **family(p))
-        tables.append(table.assign(genes=len(here.own.columns)))
-    out.table(pd.concat(tables, ignore_index=True), "directions")
-    above = above_matched(tables[0])
-    ours = above.pop(SAMPLED)
-    rival, theirs = max(above.items(), key=lambda item: item[1].value)
-    out.claim(
-        **WORDS["annotated_beyond_directions"],
-        value=ours,
-        control=theirs,
-        control_kind=f"{rival}, the highest of the three",
-        verdict=verdict(ours.low > theirs.high),
-    )
-    return {"rival": rival, "above": ours.value, "above_rival": theirs.value}
-
-
-def beyond_random_weights(p: Params, here: Here, shares: pd.DataFrame, out: Output) -> dict[str, Any]:
-    """Latents beside those of the untrained network: share annotated, and distance from lists as popular."""
-    from biosae_utils.analysis.annotation_rates import LATENTS, RANDOM_WEIGHTS, above_matched, coverage
-
-    if p.variant != "trained":
-        return {}
-    words = WORDS["annotated_beyond_random_weights"], WORDS["excess_beyond_random_weights"]
-    if not here.untrained:
-        for about in words:
-            out.claim(**about, verdict="not_tested", reason="the run has no random weights of this model at this layer")
-        return {}
-    table = coverage({LATENTS: here.own.lists, **here.untrained}, here.own.sets, shares, **family(p))
-    above, matched = above_matched(table), table.set_index("source")["own matched lists, %"]
-    whole = {source: found.shifted(matched[source]) for source, found in above.items()}
-    for about, both in zip(words, (whole, above), strict=True):
-        ours, theirs = both[LATENTS], both[RANDOM_WEIGHTS]
-        kind, holds = f"{p.control}, its own autoencoder", ours.low > theirs.high
-        out.claim(**about, value=ours, control=theirs, control_kind=kind, verdict=verdict(holds))
-    return {
-        "untrained": whole[RANDOM_WEIGHTS].value,
-        "untrained_matched": matched[RANDOM_WEIGHTS],
-        "untrained_above": above[RANDOM_WEIGHTS].value,
-        "trained_above": above[LATENTS].value,
+    facts: dict[str, Any] = {f"published_{family}": published("annotated_published", family) for family in FAMILIES}
+    return facts | {
+        "decoys": {rule: headline(shares, over_cells, rule).kind for rule in ("published", "feature", "layer")}
     }
 
 
@@ -219,11 +200,19 @@ def power(p: Params, here: Here, out: Output) -> dict[str, Any]:
     """How much of a programme a list must hold to be found."""
     from biosae_utils.analysis.power import power_table
 
-    table = power_table(here.problem, alpha=p.fdr, seed=p.seed)
+    table = pd.concat(
+        [power_table(here.problem, share=share, strengths=tried, alpha=p.fdr, seed=p.seed) for share, tried in PLANTED]
+    )
     out.table(table, "power")
-    enough = table[table["power_layer"] >= 0.8].groupby("size", sort=False)["strength"].min()
+    most = table[table["planted"] == PLANTED[0][0]]
+    enough = most[most["power_layer"] >= 0.8].groupby("size", sort=False)["strength"].min()
     says = [f"{n} of the genes listed for terms of {size} genes" for size, n in enough.items()]
-    return {"enough": ", ".join(says), "power_false": table["false_layer"].mean()}
+    rare = table.groupby("planted")[["power_layer", "false_layer"]].mean()
+    out.table(
+        table.groupby(["planted", "strength"], sort=False)[["power_feature", "power_layer", "false_layer"]].mean()
+        .reset_index(), "planted",
+    )  # fmt: skip
+    return {"enough": ", ".join(says), "power_false": rare["false_layer"].max()}
 
 
 def labels_elsewhere(p: Params, here: Here, out: Output) -> dict[str, Any]:
@@ -240,15 +229,16 @@ def labels_elsewhere(p: Params, here: Here, out: Output) -> dict[str, Any]:
         out.claim(**about, verdict="not_tested", reason="fewer than five latents are labelled on half of the genes")
         return {}
     own, other = labelled["auroc"].to_numpy(), labelled["control_auroc"].to_numpy()
-    # both halves of a latent are drawn together
-    again = {"groups": labelled["feature"], "n_boot": 2000, "seed": p.seed, "over": "latents"}
-    value, control = bootstrap_mean(own, **again), other.mean()
-    holds = bootstrap_difference(own, other, **again).low > 0
+    terms = labelled.groupby("term")[["auroc", "control_auroc"]].mean().to_numpy().T
+    again: dict[str, Any] = {"n_boot": 2000, "seed": p.seed, "over": "terms"}
+    value, control = bootstrap_mean(terms[0], **again), bootstrap_mean(terms[1], **again)
+    holds = bootstrap_difference(*terms, **again).low > 0
     out.claim(**about, value=value, control=control, verdict=verdict(holds))
-    both = {"label of another latent": other, "own label": own}
+    both = {"unrelated labels of other latents": other, "own label": own}
     table = [pd.DataFrame({"which": name, "auroc": values}) for name, values in both.items()]
     out.table(pd.concat(table, ignore_index=True), "label_scores", download=False)
-    return {"n_labels": len(labelled), "label_auroc": value.value, "label_auroc_control": control}
+    said = {"label_auroc": value.value, "label_auroc_control": control.value}
+    return {"n_labels": len(labelled), "n_terms": len(terms[0]), **said}
 
 
 def string_edges(p: Params, here: Here, out: Output) -> None:
@@ -268,8 +258,8 @@ def string_edges(p: Params, here: Here, out: Output) -> None:
 
 
 def trrust_targets(p: Params, here: Here, out: Output) -> None:
-    """Targets of one transcription factor in a list, beside permuted gene labels."""
-    from biosae_utils.analysis.annotation_rates import LATENTS, PERMUTED, compare_rules
+    """Targets of one transcription factor in a list, beside decoys among real lists."""
+    from biosae_utils.analysis.annotation_rates import LATENTS, compare_rules, stricter
     from biosae_utils.analysis.annotation_rules import RULES
     from biosae_utils.analysis.annotation_sources import COMMANDS
     from biosae_utils.analysis.edges import trrust_sets
@@ -279,13 +269,13 @@ def trrust_targets(p: Params, here: Here, out: Output) -> None:
         out.claim(**about, verdict="not_tested", reason=f"TRRUST is not fetched: {COMMANDS['TRRUST']}")
         return
     sets = trrust_sets(here.libraries.trrust).on_genes(here.own.symbols)
-    draws: dict[str, Any] = {"n_permutations": p.n_permutations, "n_matched": 1, "seed": p.seed}
+    draws: dict[str, Any] = {"n_permutations": p.n_permutations, "n_matched": min(12, p.n_permutations), "seed": p.seed}
     by = compare_rules({LATENTS: here.own.lists}, sets, rules=RULES[-1:], **draws, **family(p)).set_index("source")
-    real, null = (
-        Interval(float(by.at[n, "share"]), float(by.at[n, "low"]), float(by.at[n, "high"]), over).scaled(100)
-        for n, over in ((LATENTS, "lists"), (PERMUTED, "draws"))
-    )
-    out.claim(**about, value=real, control=null, verdict=verdict(real.value > null.high))
+    null, kind = stricter(by)
+    share, low, high = (float(by.at[LATENTS, name]) for name in ("share", "low", "high"))
+    real, null = Interval(share, low, high, "lists").scaled(100), null.scaled(100)
+    kind = f"{kind} among real lists"
+    out.claim(**about, value=real, control=null, control_kind=kind, verdict=verdict(real.value > null.high))
 
 
 PHASE = Phase(
@@ -294,7 +284,7 @@ PHASE = Phase(
     compute,
     title="Annotation",
     part="layer",
-    reads=("01_extract", "03_catalogue"),
+    reads=("01_extract", "02_sae", "03_catalogue"),
     control="03_catalogue",
     fetched=("kegg", "string-v12", "trrust-v2"),
 )
