@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the tables; default data/published_summary/<name of DIR>")
     parser.add_argument("--genesets", type=Path, nargs="+", default=[Path("data/demo/genesets.parquet")])
     parser.add_argument("--revision", help="commit of the atlas' repository; by default what `biosae fetch` noted")
-    parser.add_argument("--permutations", type=int, default=50, help="draws of permuted gene labels")
-    parser.add_argument("--matched", type=int, default=20, help="draws of frequency-matched lists")
+    parser.add_argument("--permutations", type=int, default=25, help="draws of permuted gene labels")
+    parser.add_argument("--matched", type=int, default=12, help="draws of frequency-matched lists")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     try:
