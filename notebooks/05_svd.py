@@ -209,9 +209,9 @@ if found.has("annotated"):
             by="source",
             low="low_above",
             high="high_above",
-            names={"latents, sampled genes": "latents"},
+            names={"latents, far end": "latents"},
             colours={
-                "latents, sampled genes": REAL,
+                "latents, far end": REAL,
                 "principal axes": OKABE_ITO[2],
                 "raw coordinates": OKABE_ITO[1],
                 "random directions": CONTROL,

@@ -36,8 +36,8 @@ LIST_RULES = {
     "all positions": "highest mean over all positions of the gene, zeros included",
 }
 """How the genes of a direction are listed."""
-MAX_POSITIONS = 50_000
-"""Positions that are encoded; more change no verdict and cost time."""
+MAX_POSITIONS = 100_000
+"""Positions of the sample that are encoded at most: they decide which genes are frequent enough to be listed."""
 RANDOM_SEED = 1000
 """Where the seeds of untrained autoencoders start, apart from those of trained ones."""
 PER_LIST = next(rule for rule in RULES if rule.name == "feature")
@@ -171,7 +171,7 @@ def side_by_side(
     alpha: float = 0.05,
     min_size: int = 5,
     max_size: int = 500,
-    n_matched: int = 3,
+    n_matched: int = 4,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How far each source lies above its own frequency-matched lists; BH over the terms of each list.

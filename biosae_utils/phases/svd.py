@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from biosae_utils.analysis.geometry import Principal
     from biosae_utils.sae.topk import TopKSAE
 
-LATENTS, AXES = "latents, sampled genes", "principal axes"
+LATENTS, AXES = "latents, far end", "principal axes"
 LISTS = (LATENTS, AXES, "raw coordinates", "random directions")
 """Sources of gene lists that the annotation pages compare on the same genes."""
 

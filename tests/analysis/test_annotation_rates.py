@@ -16,7 +16,7 @@ from gene_lists import as_problem, random_lists, random_network, random_sets
 from biosae_utils.analysis import annotation_rates, annotation_rules, enrich
 from biosae_utils.analysis.genesets import load_genesets
 from biosae_utils.errors import BiosaeError
-from biosae_utils.intervals import jackknife, wilson
+from biosae_utils.intervals import jackknife
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,8 +51,6 @@ def test_a_control_without_a_term_or_a_list_fails_no_page(what):
     listed = control.loc[["published", "cut", "full_listed"]]
     assert (listed[["n_terms", "n_tested"]].min(axis=1) == 0).loc[["cut", "full_listed"]].all()
     assert (listed.loc[["cut", "full_listed"], ["share", "matched"]] == 0).all(axis=None)
-    table = annotation_rates.coverage(lists, sets, found).set_index("source")
-    assert table.loc["control", "annotated, %"] == control.at["feature", "share"] * 100
     shares = annotation_rates.leave_out_shares([real, poor], sets)
     assert shares.loc[1, ["cut", "full_listed"]].eq(0).all()
 
@@ -116,38 +114,27 @@ def test_the_headline_is_the_share_with_its_jackknife_beside_the_null():
     got = annotation_rates.headline(shares, over, "layer")
     part = shares[shares["rule"] == "layer"].set_index("source")
     expected = jackknife(over["layer"].to_numpy(), part.at[annotation_rates.LATENTS, "share"])
-    assert got["real"] == pytest.approx(100 * expected.value) and 40 < got["real"] <= 60
-    assert (got["low"], got["high"]) == pytest.approx((100 * max(expected.low, 0), 100 * expected.high))
-    assert got["null_low"] <= got["null"] <= got["null_high"] < got["low"]
+    assert got.real.value == pytest.approx(100 * expected.value) and 40 < got.real.value <= 60
+    assert got.real.pair == pytest.approx((100 * max(expected.low, 0), 100 * expected.high))
+    nulls = part.loc[[annotation_rates.PERMUTED, annotation_rates.MATCHED], "share"]
+    assert got.null.value == pytest.approx(100 * nulls.max()) and got.kind == nulls.idxmax()
+    assert got.null.low <= got.null.value <= got.null.high < got.real.low
 
 
 def test_an_end_below_zero_is_told_as_zero():
-    shares = pd.DataFrame(
-        {"rule": "layer", "source": [annotation_rates.LATENTS, annotation_rates.PERMUTED], "share": [0.01, 0.0]}
-    ).assign(low=0.0, high=0.0)
+    sources = [annotation_rates.LATENTS, annotation_rates.PERMUTED, annotation_rates.MATCHED]
+    shares = pd.DataFrame({"rule": "layer", "source": sources, "share": [0.01, 0.0, 0.001]}).assign(low=0.0, high=0.1)
     got = annotation_rates.headline(shares, pd.DataFrame({"layer": [0.0, 0.02, 0.0, 0.03]}), "layer")
-    assert got["low"] == 0 < got["real"] < got["high"]
+    assert got.real.low == 0 < got.real.value < got.real.high and got.kind == annotation_rates.MATCHED
 
 
-def test_each_set_of_lists_is_compared_with_its_own_matched_lists():
-    rng = np.random.default_rng(21)
+def test_a_pooled_rule_that_is_clean_alone_is_not_clean_beside_real_lists():
+    rng = np.random.default_rng(23)
     lists, sets = programmes(rng)
-    both = {annotation_rates.LATENTS: lists, "random lists": random_lists(rng, 60, 800)}
-    shares = annotation_rates.compare_rules(both, sets, n_permutations=2, n_matched=3)
-    table = annotation_rates.coverage(both, sets, shares).set_index("source")
-    above = table["above own matched lists, points"]
-    assert above[annotation_rates.LATENTS] > 30 > 10 > abs(above["random lists"])
-    assert (table["low"] <= above).all() and (above < table["high"]).all()
-    low, high = wilson(30, 60).pair
-    assert table.loc[annotation_rates.LATENTS, "high"] - table.loc[annotation_rates.LATENTS, "low"] == pytest.approx(
-        100 * (high - low), rel=0.1
-    )
-    assert table.loc[annotation_rates.LATENTS, "different terms found layer-wide"] >= 25
-
-
-def test_sources_lie_above_their_matched_lists_by_what_the_table_says():
-    table = pd.DataFrame(
-        {"source": ["a", "b"], "above own matched lists, points": [3, -1], "low": [1, -2], "high": [4, 0]}
-    )
-    got = annotation_rates.above_matched(table)
-    assert list(got) == ["a", "b"] and got["a"].pair == (1, 4) and got["b"].value == -1 and got["a"].over == "lists"
+    published = next(rule for rule in annotation_rules.RULES if rule.name == "published")
+    found = annotation_rates.compare_rules({"latents": lists}, sets, rules=[published], n_permutations=10, n_matched=4)
+    problem, _ = annotation_rules.make_problem(lists, sets, published.arena)
+    draw = annotation_rates.permuted_labels(problem, 0)
+    alone = annotation_rules.null_counts(problem, [published], 0.05, draw, 10).mean() / 60
+    beside = found.set_index("source").at[annotation_rates.PERMUTED, "share"]
+    assert alone == 0 < 0.02 < beside

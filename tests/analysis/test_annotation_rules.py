@@ -115,3 +115,23 @@ def test_null_lists_give_at_most_the_nominal_share_of_false_discoveries():
     assert np.mean(per_feature) <= alpha + 3 * error
     assert np.mean(layers) <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / repeats)
     assert np.mean(per_feature) > 0  # the test can fail
+
+
+def test_decoys_are_counted_once_each_and_stand_beside_the_real_lists():
+    rng = np.random.default_rng(31)
+    sets, lists = random_sets(rng, 80, 300, 10, 20), random_lists(rng, 30, 300).tolil()
+    for f in range(30):  # every real list is a term, every decoy is not
+        lists.rows[f] = sorted(sets.membership[f].indices)
+        lists.data[f] = [1] * len(lists.rows[f])
+    problem = as_problem(lists.tocsr().astype(np.uint8), sets)
+    rules = annotation_rules.RULES[-2:]
+    same = annotation_rules.decoy_counts(problem, rules, 0.05, lambda _: problem.lists, 3)
+    assert (same == 30).all()
+    decoys = annotation_rules.decoy_counts(problem, rules, 0.05, nulls.permuted_labels(problem, 0), 4)
+    assert (decoys < 10).all()
+    again = annotation_rules.decoy_counts(problem, rules, 0.05, nulls.permuted_labels(problem, 0), 4, n_jobs=2)
+    np.testing.assert_array_equal(decoys, again)
+    swapped = np.arange(30) % 3 == 0
+    mixed = annotation_rules.exchanged(problem.lists, problem.lists[::-1], swapped)
+    for i in range(30):
+        assert set(mixed[i].indices) == set(problem.lists[29 - i if swapped[i] else i].indices)

@@ -101,18 +101,23 @@ def test_prerank_finds_the_term_at_the_top_and_is_repeatable():
     pd.testing.assert_frame_equal(table, label_scores.prerank(scores, sets, n_permutations=50))
 
 
-def test_the_control_is_always_the_label_of_another_latent():
+def test_the_control_is_always_an_unrelated_label_of_another_latent_of_its_kind():
     rng = np.random.default_rng(9)
-    labelled = np.array([True, False, True, True, False, True, True])
-    term = np.arange(7)
-    for _ in range(50):
-        other = label_scores._of_another(term, labelled, rng)
-        assert not (other == term).any()
-        np.testing.assert_array_equal(labelled[other], labelled)  # labelled latents get labels of labelled latents
+    near = {"a": range(10), "almost a": range(1, 11), "b": range(20, 30), "c": range(40, 50), "d": range(60, 70)}
+    sets = from_dict({name: [f"S{i}" for i in genes] for name, genes in near.items()}, "X").on_genes(
+        np.array([f"S{i}" for i in range(80)], dtype=object)
+    )
+    term, kind = np.array([0, 1, 2, 0, 3, 4, 4]), np.array([0, 0, 0, 0, 1, 1, 1])
+    draws = [draw for _ in range(30) for draw in label_scores._unrelated(term, kind, sets, rng)]
+    seen = {(own, got) for other, counts in draws for own, got, c in zip(term, other, counts, strict=True) if c}
+    assert seen == {(0, 2), (1, 2), (2, 0), (2, 1), (3, 4), (4, 3)}  # never the own term, nor the one almost like it
 
 
 def test_a_latent_without_another_of_its_kind_has_no_control():
-    labelled = np.array([False, True, False, False])
-    np.testing.assert_array_equal(label_scores._alone(labelled), labelled)
-    assert label_scores._of_another(np.arange(4), labelled, np.random.default_rng(0))[1] == 1  # left where it is
-    assert not label_scores._alone(np.zeros(0, bool)).any()
+    sets = from_dict({"a": ["S0"], "b": ["S1"]}, "X")
+    term, kind = np.array([0, 1, 1]), np.array([5, 2, 2])
+    for _, counts in label_scores._unrelated(term, kind, sets, np.random.default_rng(0)):
+        assert not counts.any()
+    table = pd.DataFrame({"auroc": [0.5, 0.6, np.nan]})
+    mean = label_scores._mean_of([table, table + 0.2], [np.array([False, True, True]), np.array([False, True, True])])
+    np.testing.assert_allclose(mean["auroc"], [np.nan, 0.7, np.nan])

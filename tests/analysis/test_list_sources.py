@@ -1,4 +1,4 @@
-"""Lists over the genes that can be listed, and the same latents beside directions of a sample."""
+"""Lists over the genes that can be listed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from biosae_utils.analysis.catalogue import GeneFiring, top_genes
 from biosae_utils.analysis.genesets import from_dict
-from biosae_utils.analysis.list_sources import SAMPLED, LatentLists, sampled_lists
+from biosae_utils.analysis.list_sources import LatentLists, lists_on
 
 N_GENES, D_SAE, N_TOP, RARE = 60, 6, 5, 3
 
@@ -46,17 +46,11 @@ def test_another_catalogue_is_read_by_its_tokens(lists):
     assert lists.of_another(features, top).toarray().nonzero()[1].tolist() == [3]
 
 
-def test_latents_and_directions_choose_among_the_same_genes(lists):
-    rng = np.random.default_rng(1)
-    token = 100 + rng.integers(0, 40, 4000)
-    vectors = rng.normal(size=(4000, 3)).astype(np.float32)
-    vectors[token == 107, 1] += 9
-    found = sampled_lists(lists, vectors, token, n_top=N_TOP, shrinkage=10.0)
-    assert list(found.lists) == [SAMPLED, "raw coordinates", "principal axes", "random directions"]
-    assert {m.shape[1] for m in found.lists.values()} == {40} == {len(found.sets.genes)}
-    assert found.lists[SAMPLED].shape[0] == found.lists["random directions"].shape[0] == 5
-    assert 7 in found.lists["raw coordinates"][1].indices
-    expected = top_genes(lists.firing.on(np.arange(40)), n_top=N_TOP)
-    for latent in range(5):
-        own = expected.loc[expected["latent"] == latent, "gene"]
-        assert set(found.lists[SAMPLED][latent].indices) == set(own)
+def test_lists_are_filled_up_where_genes_are_left_out(lists):
+    kept = np.flatnonzero(np.arange(N_GENES - RARE) % 3 > 0)
+    latents = np.array([0, 2, 4])
+    found = lists_on(lists.firing, kept, latents, n_top=N_TOP, min_count=10, shrinkage=10.0)
+    assert found.shape == (3, len(kept)) and (np.diff(found.indptr) == N_TOP).all()
+    expected = top_genes(lists.firing.on(kept), n_top=N_TOP)
+    for row, latent in enumerate(latents):
+        assert set(found[row].indices) == set(expected.loc[expected["latent"] == latent, "gene"])

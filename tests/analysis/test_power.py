@@ -27,6 +27,11 @@ def test_power_grows_with_strength_and_false_discoveries_stay_below_the_level():
     problem = as_problem(random_lists(rng, 200, 3000), random_sets(rng, 400, 3000, 5, 150))
     table = power.power_table(problem, sizes=((5, 15), (51, 150)), strengths=(2, 3, 4, 6, 8))
     assert table["false_layer"].mean() <= 0.06
+    assert set(table["planted"]) == {0.25} and set(table["n_planted"]) == {50}
+    fewer = power.power_table(problem, sizes=((5, 15), (51, 150)), strengths=(4,), share=0.02)
+    each, whole = (table[table["strength"] == 4][f"power_{n}"].mean() for n in ("feature", "layer"))
+    assert set(fewer["n_planted"]) == {4} and fewer["power_layer"].mean() <= whole  # rare programmes are harder to find
+    assert each > 0
     for _, part in table.groupby("size"):
         assert (np.diff(part["power_layer"]) > -0.1).all() and part["power_layer"].iloc[-1] > 0.95
     by_size = table[table["strength"] == 4].set_index("size")["power_layer"]

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
+from biosae_utils.phases import readers
 from biosae_utils.phases.output import Output
 from biosae_utils.phases.registry import find
 from biosae_utils.sae.codes import CodeStore
+from biosae_utils.sae.formats import save_sae
 from biosae_utils.sae.positions import Positions
+from biosae_utils.sae.topk import TopKSAE
 
 RUN = {"run": "planted", "seed": 0}
 LAYER, MODEL, UNTRAINED = 0, "mini-geneformer", "mini-geneformer.random-weights"
@@ -63,6 +67,15 @@ def codes(gene: np.ndarray, stimulated: np.ndarray | bool, rng: np.random.Genera
     return values, indices.astype(np.uint16)
 
 
+def reading_programmes(seed: int) -> TopKSAE:
+    """An autoencoder whose first latents read one programme each; the others read anything."""
+    sae = TopKSAE(WIDTH, D_SAE, K, seed=seed).eval()
+    with torch.no_grad():
+        sae.W_dec[:N_PROGRAMMES] = torch.eye(WIDTH)[:N_PROGRAMMES]
+        sae.W_enc.copy_(sae.W_dec.t())
+    return sae
+
+
 def leave_model(model: str, variant: str, cell, gene, rank, coded, rng: np.random.Generator) -> None:
     """What 01_extract and 02_sae leave of one layer; states say which programme a gene is of, with much noise."""
     about = {"model": model, "variant": variant, "source": "nowhere"}
@@ -80,3 +93,5 @@ def leave_model(model: str, variant: str, cell, gene, rank, coded, rng: np.rando
         store.write(slice(0, len(gene)), *coded)
         store.commit(0, len(gene))
         store.finish()
+        for seed in range(2):
+            save_sae(out.dir / readers.Saes.place(LAYER, seed), reading_programmes(seed))
