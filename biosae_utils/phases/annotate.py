@@ -200,9 +200,8 @@ def power(p: Params, here: Here, out: Output) -> dict[str, Any]:
     """How much of a programme a list must hold to be found."""
     from biosae_utils.analysis.power import power_table
 
-    table = pd.concat(
-        [power_table(here.problem, share=share, strengths=tried, alpha=p.fdr, seed=p.seed) for share, tried in PLANTED]
-    )
+    tables = [power_table(here.problem, share=n, strengths=tried, alpha=p.fdr, seed=p.seed) for n, tried in PLANTED]
+    table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
     out.table(table, "power")
     most = table[table["planted"] == PLANTED[0][0]]
     enough = most[most["power_layer"] >= 0.8].groupby("size", sort=False)["strength"].min()
