@@ -85,7 +85,7 @@ page.figure(
 #   over the terms of each latent and once over the whole layer. The published rule leaves out tests with fewer than two
 #   shared genes before it corrects, takes the union of the lists as background and does not cut the terms to it
 #   {cite:p}`kendiukhov2025`.
-# * **Decoys.** (a) *permuted labels*: genes swap names, so that everything about the lists stays but their meaning;
+# * **Decoys** ({term}`decoy list`). (a) *permuted labels*: genes swap names, so that everything about the lists stays but their meaning;
 #   (b) *frequency-matched lists*: lists swap genes, so that popular genes stay popular {cite:p}`strona2014`. Decoys are
 #   judged **in one family with real lists**, half and half. A rule that pools the tests of a layer sets its threshold
 #   by all of them: in a layer of decoys alone the published rule annotates nearly none, which would say nothing about
