@@ -85,12 +85,12 @@ page.figure(
 #   over the terms of each latent and once over the whole layer. The published rule leaves out tests with fewer than two
 #   shared genes before it corrects, takes the union of the lists as background and does not cut the terms to it
 #   {cite:p}`kendiukhov2025`.
-# * **Decoys** ({term}`decoy list`). (a) *permuted labels*: genes swap names, so that everything about the lists stays
-#   but their meaning; (b) *frequency-matched lists*: lists swap genes, so that popular genes stay popular
-#   {cite:p}`strona2014`. Decoys are judged **in one family with real lists**, half and half. A rule that pools the tests
-#   of a layer sets its threshold by all of them: in a layer of decoys alone the published rule annotates nearly none,
-#   which would say nothing about the meaningless lists of a real layer. The control of a claim is the kind of decoy that
-#   is annotated more often.
+# * **Decoys** ({term}`decoy list`). (a) *permuted labels*: genes swap names, so that everything about the lists
+#   stays but their meaning; (b) *frequency-matched lists*: lists swap genes, so that popular genes stay popular
+#   {cite:p}`strona2014`. Decoys are judged **in one family with real lists**, half and half. A rule that pools the
+#   tests of a layer sets its threshold by all of them: in a layer of decoys alone the published rule annotates
+#   nearly none, which would say nothing about the meaningless lists of a real layer. The control of a claim is the
+#   kind of decoy that is annotated more often.
 # * **Rivals.** (c) directions that nobody trained, listed by the same rule as the latents; (d) *random weights*: where
 #   the run has it, the same network before any training, with an autoencoder of its own.
 # * **Unit.** The interval of the real share leaves out one of ten blocks of cells at a time and makes the lists anew;
