@@ -16,6 +16,7 @@ from myst_nb.core.render import MimeData, MimeRenderPlugin
 from biosae_utils.book import escape
 from biosae_utils.book.claims_strip import claims_html, overview_html, summary_html
 from biosae_utils.book.figures import PLOTLY_MIME, TABLE_MIME, light, template
+from biosae_utils.book.main_results import main_results_html
 from biosae_utils.book.policy import add_policy
 from biosae_utils.book.prose import inline, plain
 from biosae_utils.book.switcher import switcher_html
@@ -114,9 +115,11 @@ class TableRenderer(_Renderer):
 
 
 class ClaimsDirective(Directive):
-    """``{biosae-claims}``: the run's claims; ``:overview:`` one row per phase, ``:summary:`` one per kind of claim."""
+    """``{biosae-claims}``: the run's claims; ``:overview:`` one row per phase, ``:summary:`` one per kind of claim,
+    ``:results:`` the main results in sentences.
+    """
 
-    option_spec: ClassVar = {"overview": directives.flag, "summary": directives.flag}
+    option_spec: ClassVar = {"overview": directives.flag, "summary": directives.flag, "results": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
@@ -126,6 +129,8 @@ class ClaimsDirective(Directive):
             return [nodes.paragraph(text="No page of this run has stated a claim yet.")]
         if "overview" in self.options:
             text = overview_html(claims, {name: phase.title for name, phase in phases().items()})
+        elif "results" in self.options:
+            text = main_results_html(claims)
         elif "summary" in self.options:
             text = summary_html(claims)
         else:
