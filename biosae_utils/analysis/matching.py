@@ -81,6 +81,33 @@ def _moments(x: sp.csc_matrix, min_count: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(fine, 1 / np.sqrt(np.where(fine, squares, 1)), 0.0)
 
 
+def correlation_without(a: sp.csr_matrix, b: sp.csr_matrix, match: Match, block: np.ndarray) -> np.ndarray:
+    """Correlation of the activations of matched latents without each block of positions.
+
+    Parameters
+    ----------
+    a : csr_matrix, shape (N, Fa)
+    b : csr_matrix, shape (N, Fb)
+    match : Match
+        Pairs, found on all positions.
+    block : ndarray of int, shape (N,)
+        Block of each position, counted from 0.
+
+    Returns
+    -------
+    ndarray, shape (n_blocks, m)
+        0 where a latent does not vary without the block.
+    """
+    x, y = a.tocsc()[:, match.a].astype(np.float64), b.tocsc()[:, match.b].astype(np.float64)
+    member = sp.csr_matrix((np.ones(len(block)), (block, np.arange(len(block)))))
+    sums = [(member @ part).toarray() for part in (x, y, x.multiply(x), y.multiply(y), x.multiply(y))]
+    x1, y1, xx, yy, xy = (part.sum(0) - part for part in sums)
+    n = (len(block) - np.bincount(block))[:, None]
+    spread = np.maximum(xx - x1**2 / n, 0) * np.maximum(yy - y1**2 / n, 0)
+    fine = spread > 1e-24
+    return np.where(fine, (xy - x1 * y1 / n) / np.sqrt(np.where(fine, spread, 1)), 0.0)
+
+
 def codes_matrix(values: np.ndarray, indices: np.ndarray, d_sae: int) -> sp.csr_matrix:
     """Codes as an SAE returns them, both (n, k), as a sparse matrix (n, d_sae); closed slots (value 0) are left out."""
     active = values > 0
@@ -101,19 +128,39 @@ class Match:
         Latents that are paired.
     score : ndarray of float32, shape (m,)
         Their similarity.
-    n_a : int
-        Latents of the first dictionary that could have been matched.
+    of : ndarray of int64, shape (n_a,)
+        Latents of the first dictionary that could have been matched, in order.
     """
 
     a: np.ndarray
     b: np.ndarray
     score: np.ndarray
-    n_a: int
+    of: np.ndarray
+
+    @property
+    def n_a(self) -> int:
+        """Number of latents of the first dictionary that could have been matched."""
+        return len(self.of)
 
     def kept(self, threshold: float) -> Match:
         """Only pairs at least this similar."""
         keep = self.score >= threshold
-        return Match(self.a[keep], self.b[keep], self.score[keep], self.n_a)
+        return Match(self.a[keep], self.b[keep], self.score[keep], self.of)
+
+    def marked(self, paired: np.ndarray) -> np.ndarray:
+        """Per latent of `of`, what `paired` says of its pair, False for those without one.
+
+        Parameters
+        ----------
+        paired : ndarray of bool, shape (..., m)
+
+        Returns
+        -------
+        ndarray of bool, shape (..., n_a)
+        """
+        out = np.zeros((*paired.shape[:-1], self.n_a), bool)
+        out[..., np.searchsorted(self.of, self.a)] = paired
+        return out
 
     def share(self, threshold: float) -> float:
         """Share of the first dictionary's latents with a counterpart at least this similar."""
@@ -126,10 +173,10 @@ def match_one_sided(
     """The published matching: the most similar latent of `b` for each of `a`; many may choose the same one."""
     rows, cols = _alive(similarity, alive_a, alive_b)
     if len(cols) == 0:
-        return Match(rows[:0], cols, np.empty(0, np.float32), len(rows))
+        return Match(rows[:0], cols, np.empty(0, np.float32), rows)
     block = similarity[np.ix_(rows, cols)]
     best = block.argmax(1)
-    return Match(rows, cols[best], block[np.arange(len(rows)), best], len(rows))
+    return Match(rows, cols[best], block[np.arange(len(rows)), best], rows)
 
 
 def match_one_to_one(
@@ -150,7 +197,7 @@ def match_one_to_one(
         forward, backward = block.argmax(1), block.argmax(0)
         i = np.flatnonzero(backward[forward] == np.arange(len(forward)))
         j = forward[i]
-    return Match(rows[i], cols[j], block[i, j], len(rows))
+    return Match(rows[i], cols[j], block[i, j], rows)
 
 
 def matching_name(n_latents: int) -> str:

@@ -1,4 +1,4 @@
-"""06_tracking: latents followed over layers, between another seed of the same layer and chance."""
+"""06_tracking: latents followed over layers, beside another seed of the same layer and beside chance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from biosae_utils import intervals
 from biosae_utils.claims import verdict
 from biosae_utils.errors import BiosaeError
 from biosae_utils.params import ModelPage
@@ -22,9 +21,39 @@ from biosae_utils.phases.output import Output
 if TYPE_CHECKING:
     from biosae_utils.analysis.tracking import Comparisons, Dictionary
 
+MINIMUM = 1.0
+"""Points of latents that a difference must have to count: one latent in a hundred."""
+
+RULE = (
+    "supported if the 95 % interval of {}, paired by latent over all layers that have a next one, lies {} 0"
+    "{}; the interval is drawn around the control"
+)
+CELLS = " over latents, and by jackknife over blocks of cells too"
+CLAIMS = (
+    ("turnover_of_directions", "seed", "decoder", "one-sided",
+     "Fewer latents have their direction in the next layer than in another training of the same layer"),
+    ("turnover_of_activation", "seed", "activation", "one-to-one",
+     "Fewer latents fire where a latent of the next layer fires than where one of another training of the same "
+     "layer does"),
+    ("persistence_by_decoder", "floor", "decoder", "one-to-one",
+     "Latents keep their direction into the next layer more than random directions would match"),
+    ("persistence_by_activation", "floor", "activation", "one-to-one",
+     "Latents fire where their counterpart in the next layer fires, beyond firing on the same genes"),
+)  # fmt: skip
+"""Id, control, similarity, matching and title of each claim."""
+CONTROLS = {
+    ("seed", "decoder"): "same latents in another training of their own layer; one-sided by decoder",
+    ("seed", "activation"): "same latents in another training of their own layer; one-to-one by activation",
+    ("floor", "decoder"): "random directions with the covariance of the next layer",
+    ("floor", "activation"): "positions of the next layer exchanged within each gene",
+}
+PANELS = {"seed": "next layer minus another seed", "floor": "next layer minus floor"}
+SAYS = {-1: "fewer than", 0: "not shown to differ from", 1: "more than"}
+"""What a paired comparison says of the next layer beside its control, by its sign."""
+
 
 class Params(ModelPage):
-    """Latents followed over layers, beside other-seed and random floors."""
+    """Latents followed over layers, beside another seed and a floor."""
 
     threshold: float = Field(0.7, gt=0, lt=1, description="decoder cosine above which two latents count as the same")
     activation_threshold: float = Field(
@@ -50,7 +79,8 @@ class Trained:
         Trainings per layer that are compared: 2, or 1 where the run has one.
     of : dict of (layer, seed) -> Dictionary
     vectors : dict of int -> ndarray, shape (n, d)
-    token : ndarray of int, shape (n,)
+    token, block : ndarray of int, shape (n,)
+        Gene and block of cells of each position.
     """
 
     layers: list[int]
@@ -58,6 +88,7 @@ class Trained:
     of: dict[tuple[int, int], Dictionary]
     vectors: dict[int, np.ndarray]
     token: np.ndarray
+    block: np.ndarray
 
     @property
     def adjacent(self) -> list[tuple[int, int]]:
@@ -90,15 +121,14 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     save_marks(pairs, trained, out)
     whole = lives(p, trained, compared, out)
     results = judge(p, trained, compared, readers.family(read), out)
-    mean = pairs[pairs["adjacent"]].groupby(["by", "matching", "kind"])["share"].mean()
+    start = [("shared start", "decoder", "one-sided", trained.adjacent)] if trained.seeds > 1 else []
     out.facts(
         n_layers=len(trained.layers),
-        has_ceiling=trained.seeds > 1,
+        has_other_seed=trained.seeds > 1,
         whole_decoder=whole["decoder"],
         whole_activation=whole["activation"],
         matching=matching_name(len(trained.own(trained.layers[0]).rows)),
-        shared_start=mean.get(("decoder", "one-sided", "shared start")),
-        means={" ".join(key): value for key, value in mean.items()},
+        shared_start=next((100 * compared.has_counterpart(*about).mean() for about in start), None),
         **results,
     )
 
@@ -137,14 +167,22 @@ def encode(p: Params, read: Inputs) -> Trained:
             codes = codes_matrix(values, indices, sae.d_sae)
             fires = codes.getnnz(axis=0) >= p.min_count
             of[layer, seed] = Dictionary(layer, sae.W_dec.detach().numpy(), codes, fires)
-    return Trained(saes.layers, seeds, of, sample.vectors, sample.token)
+    return Trained(saes.layers, seeds, of, sample.vectors, sample.token, blocks_of(sample.cell, p.seed))
+
+
+def blocks_of(cell: np.ndarray, seed: int) -> np.ndarray:
+    """Block of each position: cells are dealt evenly, to fewer blocks than usual where there are few cells."""
+    from biosae_utils.analysis.catalogue import N_BLOCKS, deal_cells
+
+    cells, owner = np.unique(cell, return_inverse=True)
+    return deal_cells(np.zeros(len(cells), bool), min(N_BLOCKS, len(cells)), seed)[owner]
 
 
 def compare(p: Params, trained: Trained) -> Comparisons:
     """All pairs of layers; neighbours also with a floor and with a shared start; each layer with another seed."""
     from biosae_utils.analysis.tracking import Comparisons
 
-    compared = Comparisons(p.limit, p.min_count)
+    compared = Comparisons(p.limit, p.min_count, trained.block)
     for a, b in combinations(trained.layers, 2):
         first, second = trained.own(a), trained.other(b, than=a)
         compared.add("layers", first, second)
@@ -197,62 +235,61 @@ def lives(p: Params, trained: Trained, compared: Comparisons, out: Output) -> di
 
 
 def judge(p: Params, trained: Trained, compared: Comparisons, family: str, out: Output) -> dict[str, Any]:
-    """The four claims: turnover against another seed of the same layer, persistence against the floor."""
+    """The four claims, each about the same latents twice: turnover beside another seed, persistence above the floor.
+
+    Returns
+    -------
+    dict
+        Facts: for each similarity the shares in % (``decoder_next``, ``decoder_seed``, ``decoder_one_to_one``,
+        ``decoder_floor``), and as text the paired differences (``decoder_seed_gap``, ``decoder_floor_gap``) and what
+        they say (``decoder_seed_says``, ``decoder_floor_says``).
+    """
     from biosae_utils.analysis.published_figures import published
 
-    def share(kind: str, by: str, way: str) -> intervals.Interval:
-        pairs = [(layer, layer) for layer in trained.layers] if kind == "seed" else trained.adjacent
-        hits = compared.has_counterpart(kind, by, way, pairs)
-        return intervals.bootstrap_mean(hits, n_boot=p.n_boot, seed=p.seed, over="latents").scaled(100)
-
-    facts: dict[str, Any] = {}
-    for slug, by, way, title in (
-        ("turnover_of_directions", "decoder", "one-sided",
-         "Fewer latents have their direction in the next layer than in another training of the same layer"),
-        ("turnover_of_activation", "activation", "one-to-one",
-         "Fewer latents fire where a latent of the next layer fires than where one of another training of the same "
-         "layer does"),
-    ):  # fmt: skip
-        about = {
-            "id": slug,
-            "title": title,
-            "rule": "supported if the 95 % interval over latents lies below that of another seed of the same layer",
-        }
-        following = share("layers", by, way)
-        facts |= {f"{by}_next": following.value, f"{by}_seed": None}
-        if trained.seeds == 1:
-            out.claim(**about, verdict="not_tested", reason="the run trains one seed, so there is no ceiling")
+    facts, rows = {}, []
+    for slug, control, by, way, title in CLAIMS:
+        side = -1 if control == "seed" else 1
+        what = ("next layer minus floor", "next layer minus another seed of the same layer")[side < 0]
+        rule = RULE.format(what, "above" if side > 0 else "below", CELLS if by == "activation" else " over latents")
+        about = {"id": slug, "title": title, "rule": rule, "minimum": MINIMUM}
+        following = 100 * compared.has_counterpart("layers", by, way, trained.adjacent).mean()
+        name = "next" if control == "seed" else "one_to_one"
+        facts |= {f"{by}_{name}": following, f"{by}_{control}": None}
+        if trained.seeds == 1 and control == "seed":
+            out.claim(**about, verdict="not_tested", reason="the run trains one seed, so there is no other to compare")
             continue
-        ceiling = share("seed", by, way)
-        facts[f"{by}_seed"] = ceiling.value
-        out.claim(
-            **about,
-            value=following,
-            unit="% of latents",
-            control=ceiling,
-            control_kind=f"same layer, another seed; {way} by {by}",
-            verdict=verdict(following.high < ceiling.low),
-            published=published(slug, family, p.variant),
-        )
-    for by, title, kind in (
-        ("decoder", "Latents keep their direction into the next layer more than random directions would match",
-         "random directions with the covariance of the next layer"),
-        ("activation", "Latents fire where their counterpart in the next layer fires, beyond firing on the same genes",
-         "positions of the next layer exchanged within each gene"),
-    ):  # fmt: skip
-        value, chance = share("layers", by, "one-to-one"), share("floor", by, "one-to-one")
-        facts |= {f"{by}_one_to_one": value.value, f"{by}_floor": chance.value}
-        about = {
-            "id": f"persistence_by_{by}",
-            "title": title,
-            "rule": "supported if the 95 % interval over latents lies above that of the floor, one-to-one matching",
+        more = {"claim": slug, "panel": f"{PANELS[control]}, by {by}"}
+        for a, b in trained.adjacent:
+            one = compared.paired(control, by, way, [(a, b)])
+            rows.append(more | {"step": f"{a} → {b}"} | one.summary(p.n_boot, p.seed))
+        paired = compared.paired(control, by, way, trained.adjacent)
+        rows.append(more | {"step": "all"} | (whole := paired.summary(p.n_boot, p.seed)))
+        facts |= {
+            f"{by}_{control}": whole["control"],
+            f"{by}_{control}_gap": gap(whole),
+            f"{by}_{control}_says": SAYS[whole["sign"]],
         }
         if trained.seeds == 1:  # what layers of one seed share may be where they started
             out.claim(**about, verdict="not_tested", reason="all layers started from the same directions")
             continue
-        holds = verdict(value.low > chance.high)
-        out.claim(**about, value=value, unit="% of latents", control=chance, control_kind=kind, verdict=holds)
+        out.claim(
+            **about,
+            value=paired.over_latents(p.n_boot, p.seed).scaled(100).shifted(whole["control"]),
+            unit="% of latents",
+            control=whole["control"],
+            control_kind=CONTROLS[control, by],
+            verdict=verdict(whole["sign"] == side),
+            published=published(slug, family, p.variant),
+        )
+    out.table(pd.DataFrame(rows), "paired")
     return facts
+
+
+def gap(row: dict[str, Any]) -> str:
+    """A paired difference in words of a page."""
+    over = f"{row['difference']:+.1f} points, {row['low']:+.1f} to {row['high']:+.1f} over latents"
+    cells = row["cells_low"] == row["cells_low"]
+    return over + (f" and {row['cells_low']:+.1f} to {row['cells_high']:+.1f} over blocks of cells" if cells else "")
 
 
 PHASE = Phase(
