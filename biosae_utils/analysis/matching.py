@@ -81,33 +81,6 @@ def _moments(x: sp.csc_matrix, min_count: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(fine, 1 / np.sqrt(np.where(fine, squares, 1)), 0.0)
 
 
-def correlation_without(a: sp.csr_matrix, b: sp.csr_matrix, match: Match, block: np.ndarray) -> np.ndarray:
-    """Correlation of the activations of matched latents without each block of positions.
-
-    Parameters
-    ----------
-    a : csr_matrix, shape (N, Fa)
-    b : csr_matrix, shape (N, Fb)
-    match : Match
-        Pairs, found on all positions.
-    block : ndarray of int, shape (N,)
-        Block of each position, counted from 0.
-
-    Returns
-    -------
-    ndarray, shape (n_blocks, m)
-        0 where a latent does not vary without the block.
-    """
-    x, y = a.tocsc()[:, match.a].astype(np.float64), b.tocsc()[:, match.b].astype(np.float64)
-    member = sp.csr_matrix((np.ones(len(block)), (block, np.arange(len(block)))))
-    sums = [(member @ part).toarray() for part in (x, y, x.multiply(x), y.multiply(y), x.multiply(y))]
-    x1, y1, xx, yy, xy = (part.sum(0) - part for part in sums)
-    n = (len(block) - np.bincount(block))[:, None]
-    spread = np.maximum(xx - x1**2 / n, 0) * np.maximum(yy - y1**2 / n, 0)
-    fine = spread > 1e-24
-    return np.where(fine, (xy - x1 * y1 / n) / np.sqrt(np.where(fine, spread, 1)), 0.0)
-
-
 def codes_matrix(values: np.ndarray, indices: np.ndarray, d_sae: int) -> sp.csr_matrix:
     """Codes as an SAE returns them, both (n, k), as a sparse matrix (n, d_sae); closed slots (value 0) are left out."""
     active = values > 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,49 @@ class Dictionary:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """Autoencoders of a model on the same held-out positions.
+
+    Attributes
+    ----------
+    layers : list of int
+    seeds : int
+        Trainings per layer that are compared: 2, or 1 where the run has one.
+    of : dict of (layer, seed) -> Dictionary
+    vectors : dict of int -> ndarray, shape (n, d)
+    token, block : ndarray of int, shape (n,)
+        Gene and block of cells of each position.
+    first : int
+        Seed that stands for the first layer.
+    """
+
+    layers: list[int]
+    seeds: int
+    of: dict[tuple[int, int], Dictionary]
+    vectors: dict[int, np.ndarray]
+    token: np.ndarray
+    block: np.ndarray
+    first: int = 0
+
+    @property
+    def adjacent(self) -> list[tuple[int, int]]:
+        """Neighbouring layers."""
+        return list(pairwise(self.layers))
+
+    def turn(self, layer: int) -> int:
+        """Seed that stands for a layer: they take turns, so that neighbours do not share a start."""
+        return (self.first + self.layers.index(layer)) % self.seeds
+
+    def own(self, layer: int) -> Dictionary:
+        """The training that stands for a layer."""
+        return self.of[layer, self.turn(layer)]
+
+    def other(self, layer: int, than: int) -> Dictionary:
+        """A training of `layer` with another seed than the one that stands for layer `than`."""
+        return self.of[layer, (self.turn(than) + 1) % self.seeds]
+
+
+@dataclass(frozen=True)
 class Comparisons:
     """Pairs of dictionaries, matched by decoder and by activation, one-sided and one-to-one.
 
@@ -57,12 +101,11 @@ class Comparisons:
     min_count : int
         Firings below which an activation cannot be compared.
     block : ndarray of int, shape (n,), or None
-        Block of cells of each position. With it, one-to-one counterparts by activation are judged again without each.
+        Block of cells of each position. With it, latents can be matched again without each block.
     found : dict of (kind, by, way, layer, layer) -> Match
         In the order in which they were added.
     without : dict of (kind, layer, layer) -> ndarray of bool, shape (n_blocks, n_latents)
-        Whether a latent and its counterpart are as alike as `limit` asks without each block. Who is whose counterpart
-        stays as it is with all cells: to match anew would take as many assignments as there are blocks.
+        Whether a latent has a one-to-one counterpart by activation without each block, where that was asked for.
     """
 
     limit: Mapping[str, float]
@@ -71,11 +114,14 @@ class Comparisons:
     found: dict[tuple[str, str, str, int, int], Match] = field(default_factory=dict)
     without: dict[tuple[str, int, int], np.ndarray] = field(default_factory=dict)
 
-    def add(self, kind: str, a: Dictionary, b: Dictionary) -> None:
-        """Compare two dictionaries by decoder and by activation; `kind` says what the pair stands for."""
+    def add(self, kind: str, a: Dictionary, b: Dictionary, *, by_block: bool = False) -> None:
+        """Compare two dictionaries by decoder and by activation; `kind` says what the pair stands for.
+
+        With `by_block`, also without each block of cells: as many assignments as there are blocks.
+        """
         alive = a.fires, b.fires
         self._match(kind, "decoder", a, b, matching.decoder_similarity(a.rows, b.rows), alive)
-        self._match_codes(kind, a, b, b.codes)
+        self._match_codes(kind, a, b, b.codes, by_block=by_block)
 
     def add_floor(
         self, a: Dictionary, b: Dictionary, vectors: np.ndarray, groups: np.ndarray, rng: np.random.Generator
@@ -94,16 +140,22 @@ class Comparisons:
         random = shaped_directions(len(b.rows), principal_axes(vectors), rng)
         everywhere = np.ones(len(random), bool)
         self._match("floor", "decoder", a, b, matching.decoder_similarity(a.rows, random), (a.fires, everywhere))
-        self._match_codes("floor", a, b, b.codes[permute_within(groups, rng)])
+        self._match_codes("floor", a, b, b.codes[permute_within(groups, rng)], by_block=self.block is not None)
 
-    def _match_codes(self, kind: str, a: Dictionary, b: Dictionary, codes: sp.csr_matrix) -> None:
-        """By activation, with `codes` in the place of those of `b`; blocks are of the positions of `a`."""
+    def _match_codes(self, kind: str, a: Dictionary, b: Dictionary, codes: sp.csr_matrix, *, by_block: bool) -> None:
+        """By activation, with `codes` in the place of those of `b`; a block goes with the positions of `a` in it."""
+        alive = a.fires, b.fires
         similarity = matching.activation_similarity(a.codes, codes, min_count=self.min_count)
-        self._match(kind, "activation", a, b, similarity, (a.fires, b.fires))
-        if self.block is not None:
-            match = self.found[kind, "activation", "one-to-one", a.layer, b.layer]
-            score = matching.correlation_without(a.codes, codes, match, self.block)
-            self.without[kind, a.layer, b.layer] = match.marked(score >= self.limit["activation"])
+        self._match(kind, "activation", a, b, similarity, alive)
+        if not by_block or self.block is None:
+            return
+        without = []
+        for block in np.unique(self.block):
+            rest = np.flatnonzero(self.block != block)
+            similarity = matching.activation_similarity(a.codes[rest], codes[rest], min_count=self.min_count)
+            match = matching.match_one_to_one(similarity, *alive)
+            without.append(match.marked(match.score >= self.limit["activation"]))
+        self.without[kind, a.layer, b.layer] = np.array(without)
 
     def _match(
         self, kind: str, by: str, a: Dictionary, b: Dictionary, similarity: np.ndarray, alive: tuple[np.ndarray, ...]
@@ -164,7 +216,7 @@ class Comparisons:
                     do="compare the same latents, or nothing can be paired",
                 )
         without = None
-        if self.block is not None and (by, way) == ("activation", "one-to-one"):
+        if (by, way) == ("activation", "one-to-one") and ("layers", *adjacent[0]) in self.without:
             ours = np.concatenate([self.without["layers", *here] for here in adjacent], axis=1)
             theirs = np.concatenate([self.without[control, *there] for there in beside], axis=1)
             without = ours.mean(axis=1) - theirs.mean(axis=1)

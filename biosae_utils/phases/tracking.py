@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations, pairwise
+from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from biosae_utils.phases.inputs import Inputs
 from biosae_utils.phases.output import Output
 
 if TYPE_CHECKING:
-    from biosae_utils.analysis.tracking import Comparisons, Dictionary
+    from biosae_utils.analysis.tracking import Comparisons, Trained
 
 MINIMUM = 1.0
 """Points of latents that a difference must have to count: one latent in a hundred."""
@@ -68,46 +68,6 @@ class Params(ModelPage):
         return {"decoder": self.threshold, "activation": self.activation_threshold}
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Autoencoders of a model on the same held-out positions.
-
-    Attributes
-    ----------
-    layers : list of int
-    seeds : int
-        Trainings per layer that are compared: 2, or 1 where the run has one.
-    of : dict of (layer, seed) -> Dictionary
-    vectors : dict of int -> ndarray, shape (n, d)
-    token, block : ndarray of int, shape (n,)
-        Gene and block of cells of each position.
-    """
-
-    layers: list[int]
-    seeds: int
-    of: dict[tuple[int, int], Dictionary]
-    vectors: dict[int, np.ndarray]
-    token: np.ndarray
-    block: np.ndarray
-
-    @property
-    def adjacent(self) -> list[tuple[int, int]]:
-        """Neighbouring layers."""
-        return list(pairwise(self.layers))
-
-    def turn(self, layer: int) -> int:
-        """Seed that stands for a layer: they take turns, so that neighbours do not share a start."""
-        return self.layers.index(layer) % self.seeds
-
-    def own(self, layer: int) -> Dictionary:
-        """The training that stands for a layer."""
-        return self.of[layer, self.turn(layer)]
-
-    def other(self, layer: int, than: int) -> Dictionary:
-        """A training of `layer` with another seed than the one that stands for layer `than`."""
-        return self.of[layer, (self.turn(than) + 1) % self.seeds]
-
-
 def compute(p: Params, read: Inputs, out: Output) -> None:
     """Compare neighbouring layers, the same layer with another seed, and what means nothing."""
     from biosae_utils.analysis.matching import matching_name
@@ -116,11 +76,12 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
         trained = encode(p, read)
     with out.step("match"):
         compared = compare(p, trained)
+        exchanged = beside_another_seed(p, replace(trained, first=1)) if trained.seeds > 1 else None
     pairs = compared.table(trained.adjacent)
     out.table(pairs, "pairs")
     save_marks(pairs, trained, out)
     whole = lives(p, trained, compared, out)
-    results = judge(p, trained, compared, readers.family(read), out)
+    results = judge(p, trained, compared, exchanged, readers.family(read), out)
     start = [("shared start", "decoder", "one-sided", trained.adjacent)] if trained.seeds > 1 else []
     out.facts(
         n_layers=len(trained.layers),
@@ -144,7 +105,7 @@ def encode(p: Params, read: Inputs) -> Trained:
     import torch
 
     from biosae_utils.analysis.matching import codes_matrix
-    from biosae_utils.analysis.tracking import Dictionary
+    from biosae_utils.analysis.tracking import Dictionary, Trained
 
     saes = readers.Saes.read(read)
     if len(saes.layers) < 2:
@@ -185,7 +146,7 @@ def compare(p: Params, trained: Trained) -> Comparisons:
     compared = Comparisons(p.limit, p.min_count, trained.block)
     for a, b in combinations(trained.layers, 2):
         first, second = trained.own(a), trained.other(b, than=a)
-        compared.add("layers", first, second)
+        compared.add("layers", first, second, by_block=(a, b) in trained.adjacent)
         if (a, b) in trained.adjacent:
             rng = np.random.default_rng([p.seed, a, b])
             compared.add_floor(first, second, trained.vectors[b], trained.token, rng)
@@ -193,7 +154,18 @@ def compare(p: Params, trained: Trained) -> Comparisons:
                 compared.add("shared start", first, trained.of[b, trained.turn(a)])
     if trained.seeds > 1:
         for layer in trained.layers:
-            compared.add("seed", trained.own(layer), trained.other(layer, than=layer))
+            compared.add("seed", trained.own(layer), trained.other(layer, than=layer), by_block=True)
+    return compared
+
+
+def beside_another_seed(p: Params, trained: Trained) -> Comparisons:
+    """Neighbours, and their earlier layers with another seed, alone."""
+    from biosae_utils.analysis.tracking import Comparisons
+
+    compared = Comparisons(p.limit, p.min_count)
+    for a, b in trained.adjacent:
+        compared.add("layers", trained.own(a), trained.other(b, than=a))
+        compared.add("seed", trained.own(a), trained.other(a, than=a))
     return compared
 
 
@@ -234,15 +206,20 @@ def lives(p: Params, trained: Trained, compared: Comparisons, out: Output) -> di
     return {by: int(whole.loc[whole["by"] == by, "n"].sum()) for by in p.limit}
 
 
-def judge(p: Params, trained: Trained, compared: Comparisons, family: str, out: Output) -> dict[str, Any]:
+def judge(
+    p: Params, trained: Trained, compared: Comparisons, exchanged: Comparisons | None, family: str, out: Output
+) -> dict[str, Any]:
     """The four claims, each about the same latents twice: turnover beside another seed, persistence above the floor.
+
+    `exchanged` holds the comparisons with another seed after the two trainings of each layer changed places.
 
     Returns
     -------
     dict
         Facts: for each similarity the shares in % (``decoder_next``, ``decoder_seed``, ``decoder_one_to_one``,
-        ``decoder_floor``), and as text the paired differences (``decoder_seed_gap``, ``decoder_floor_gap``) and what
-        they say (``decoder_seed_says``, ``decoder_floor_says``).
+        ``decoder_floor``), and as text the paired differences (``decoder_seed_gap``, ``decoder_floor_gap``), what they
+        say (``decoder_seed_says``, ``decoder_floor_says``), and the first with trainings exchanged
+        (``decoder_exchanged_gap``).
     """
     from biosae_utils.analysis.published_figures import published
 
@@ -262,6 +239,10 @@ def judge(p: Params, trained: Trained, compared: Comparisons, family: str, out: 
         for a, b in trained.adjacent:
             one = compared.paired(control, by, way, [(a, b)])
             rows.append(more | {"step": f"{a} → {b}"} | one.summary(p.n_boot, p.seed))
+        if exchanged and control == "seed":
+            again = exchanged.paired(control, by, way, trained.adjacent).summary(p.n_boot, p.seed)
+            rows.append(more | {"step": "all, exchanged"} | again)
+            facts[f"{by}_exchanged_gap"] = gap(again)
         paired = compared.paired(control, by, way, trained.adjacent)
         rows.append(more | {"step": "all"} | (whole := paired.summary(p.n_boot, p.seed)))
         facts |= {
