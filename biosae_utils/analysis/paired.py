@@ -27,8 +27,8 @@ class Paired:
 
     def over_latents(self, n_boot: int, seed: int) -> intervals.Interval:
         """Share in the next layer minus that under the control, both outcomes of a latent drawn together."""
-        how = {"n_boot": n_boot, "seed": seed, "over": "latents, paired"}
-        return intervals.bootstrap_difference(self.following, self.control, **how)
+        over = "latents, paired"
+        return intervals.bootstrap_difference(self.following, self.control, n_boot=n_boot, seed=seed, over=over)
 
     def over_cells(self) -> intervals.Interval | None:
         """The same with each block of cells left out in turn; None where cells do not enter into it."""

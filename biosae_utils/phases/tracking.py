@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from biosae_utils.analysis.tracking import Comparisons, Trained
 
 MINIMUM = 1.0
-"""Points of latents that a difference must have to count: one latent in a hundred."""
+"""Points of latents that a difference must have to count: about what exchanging two trainings moves it by."""
 
 RULE = (
     "supported if the 95 % interval of {}, paired by latent over all layers that have a next one, lies {} 0"
-    "{}; the interval is drawn around the control"
+    "{}; the interval shown is that of the difference, drawn around the control"
 )
 CELLS = " over latents, and by jackknife over blocks of cells too"
 CLAIMS = (
@@ -223,7 +223,8 @@ def judge(
     """
     from biosae_utils.analysis.published_figures import published
 
-    facts, rows = {}, []
+    facts: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
     for slug, control, by, way, title in CLAIMS:
         side = -1 if control == "seed" else 1
         what = ("next layer minus floor", "next layer minus another seed of the same layer")[side < 0]
@@ -239,12 +240,12 @@ def judge(
         for a, b in trained.adjacent:
             one = compared.paired(control, by, way, [(a, b)])
             rows.append(more | {"step": f"{a} → {b}"} | one.summary(p.n_boot, p.seed))
+        paired = compared.paired(control, by, way, trained.adjacent)
+        rows.append(more | {"step": "all"} | (whole := paired.summary(p.n_boot, p.seed)))
         if exchanged and control == "seed":
             again = exchanged.paired(control, by, way, trained.adjacent).summary(p.n_boot, p.seed)
             rows.append(more | {"step": "all, exchanged"} | again)
             facts[f"{by}_exchanged_gap"] = gap(again)
-        paired = compared.paired(control, by, way, trained.adjacent)
-        rows.append(more | {"step": "all"} | (whole := paired.summary(p.n_boot, p.seed)))
         facts |= {
             f"{by}_{control}": whole["control"],
             f"{by}_{control}_gap": gap(whole),
@@ -262,8 +263,13 @@ def judge(
             verdict=verdict(whole["sign"] == side),
             published=published(slug, family, p.variant),
         )
-    out.table(pd.DataFrame(rows), "paired")
-    return facts
+    table = pd.DataFrame(rows)
+    out.table(table, "paired")
+    pooled = table[table["step"] == "all"]
+    said = [
+        f"{panel}: {points:+.1f} points" for panel, points in zip(pooled["panel"], pooled["difference"], strict=True)
+    ]
+    return facts | {"differences": "; ".join(said)}
 
 
 def gap(row: dict[str, Any]) -> str:
