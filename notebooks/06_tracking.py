@@ -72,7 +72,7 @@ page.figure(
     caption="All bars of a group are shares of the same latents, those of the earlier layer. Blue near green or above "
     "it: the next layer is no worse a match than another training of the same layer, and no turnover is shown. Blue "
     "near grey: no more is shared than chance gives (decoder), or than firing on the same genes gives (activation). "
-    "Both seeds of a layer see the same cells, so green is no upper bound.",
+    f"Both seeds of a layer see the same cells, so green is no upper bound. {facts.shared_start}",
 )
 
 # %% [markdown]
@@ -230,10 +230,5 @@ page.takeaways(
         f"{facts.decoder_floor:.1f} % of random directions ({facts.decoder_floor_gap}); by activation "
         f"{facts.activation_one_to_one:.1f} %, {facts.activation_floor_says} the {facts.activation_floor:.1f} % that "
         f"firing on the same genes alone gives ({facts.activation_floor_gap}).",
-        f"With the same seed, and so the same starting directions, the first figure would read "
-        f"{facts.shared_start:.1f} % and not {facts.decoder_next:.1f} %: never compare layers whose autoencoders share "
-        f"a start."
-        if facts.has_other_seed
-        else "All layers were trained with one seed: what they share may be the starting point.",
     ]
 )

@@ -82,14 +82,13 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     save_marks(pairs, trained, out)
     whole = lives(p, trained, compared, out)
     results = judge(p, trained, compared, exchanged, readers.family(read), out)
-    start = [("shared start", "decoder", "one-sided", trained.adjacent)] if trained.seeds > 1 else []
     out.facts(
         n_layers=len(trained.layers),
         has_other_seed=trained.seeds > 1,
         whole_decoder=whole["decoder"],
         whole_activation=whole["activation"],
         matching=matching_name(len(trained.own(trained.layers[0]).rows)),
-        shared_start=next((100 * compared.has_counterpart(*about).mean() for about in start), None),
+        shared_start=of_start(trained, compared),
         **results,
     )
 
@@ -179,6 +178,18 @@ def save_marks(pairs: pd.DataFrame, trained: Trained, out: Output) -> None:
     grid = pairs[(pairs["matching"] == "one-to-one") & pairs["kind"].isin(["layers", "seed"])]
     turned = grid[grid["layer_a"] != grid["layer_b"]].rename(columns={"layer_a": "layer_b", "layer_b": "layer_a"})
     out.table(pd.concat([grid, turned])[["by", "layer_a", "layer_b", "share"]], "grid", download=False)
+
+
+def of_start(trained: Trained, compared: Comparisons) -> str:
+    """What autoencoders of one seed share because they started alike, as a sentence."""
+    if trained.seeds == 1:
+        return "All layers were trained with one seed: what they share may be the starting point."
+    kinds = ("shared start", "layers")
+    alike, apart = (100 * compared.has_counterpart(k, "decoder", "one-sided", trained.adjacent).mean() for k in kinds)
+    return (
+        f"With the same seed, and so the same starting directions, {alike:.1f} % would be found by decoder, one-sided, "
+        f"and not {apart:.1f} %: layers whose autoencoders share a start are not compared."
+    )
 
 
 def lives(p: Params, trained: Trained, compared: Comparisons, out: Output) -> dict[str, int]:

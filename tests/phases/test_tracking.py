@@ -67,7 +67,9 @@ def test_claims_stand_beside_ceiling_and_floor(found):
     published = {name: claim["published"] for name, claim in found.claims.items()}
     assert published.pop("turnover_of_directions") == 2.5085 and set(published.values()) == {None}
     assert found.facts.decoder_seed == found.facts.activation_seed == pytest.approx(100 * (SHARED + OWN) / F)
-    assert found.facts.shared_start == pytest.approx(100 * (SHARED + FILLER) / F) and found.facts.has_other_seed
+    assert found.facts.has_other_seed
+    alike, apart = 100 * (SHARED + FILLER) / F, 100 * SHARED / F
+    assert f"{alike:.1f} % would be found by decoder, one-sided, and not {apart:.1f} %" in found.facts.shared_start
     for by in ("decoder", "activation"):
         assert found.facts[f"{by}_seed_says"] == "fewer than" and found.facts[f"{by}_floor_says"] == "more than"
         assert found.facts[f"{by}_seed_gap"].startswith(f"{-100 * OWN / F:+.1f} points")
@@ -137,6 +139,8 @@ def test_one_seed_is_no_yardstick(elsewhere):
     assert "one seed" in alone.claims["turnover_of_activation"]["reason"]
     assert "same directions" in alone.claims["persistence_by_decoder"]["reason"]
     assert set(alone.table("pairs")["kind"]) == {"layers", "floor"} and not alone.facts.has_other_seed
+    assert "one seed" in alone.facts.shared_start
+    assert set(alone.table("paired")["claim"]) == {"persistence_by_decoder", "persistence_by_activation"}
     assert alone.facts.decoder_next == pytest.approx(100 * (SHARED + FILLER) / F)  # what the shared start adds
 
 
