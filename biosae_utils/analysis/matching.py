@@ -101,19 +101,39 @@ class Match:
         Latents that are paired.
     score : ndarray of float32, shape (m,)
         Their similarity.
-    n_a : int
-        Latents of the first dictionary that could have been matched.
+    of : ndarray of int64, shape (n_a,)
+        Latents of the first dictionary that could have been matched, in order.
     """
 
     a: np.ndarray
     b: np.ndarray
     score: np.ndarray
-    n_a: int
+    of: np.ndarray
+
+    @property
+    def n_a(self) -> int:
+        """Number of latents of the first dictionary that could have been matched."""
+        return len(self.of)
 
     def kept(self, threshold: float) -> Match:
         """Only pairs at least this similar."""
         keep = self.score >= threshold
-        return Match(self.a[keep], self.b[keep], self.score[keep], self.n_a)
+        return Match(self.a[keep], self.b[keep], self.score[keep], self.of)
+
+    def marked(self, paired: np.ndarray) -> np.ndarray:
+        """Per latent of `of`, what `paired` says of its pair, False for those without one.
+
+        Parameters
+        ----------
+        paired : ndarray of bool, shape (..., m)
+
+        Returns
+        -------
+        ndarray of bool, shape (..., n_a)
+        """
+        out = np.zeros((*paired.shape[:-1], self.n_a), bool)
+        out[..., np.searchsorted(self.of, self.a)] = paired
+        return out
 
     def share(self, threshold: float) -> float:
         """Share of the first dictionary's latents with a counterpart at least this similar."""
@@ -126,10 +146,10 @@ def match_one_sided(
     """The published matching: the most similar latent of `b` for each of `a`; many may choose the same one."""
     rows, cols = _alive(similarity, alive_a, alive_b)
     if len(cols) == 0:
-        return Match(rows[:0], cols, np.empty(0, np.float32), len(rows))
+        return Match(rows[:0], cols, np.empty(0, np.float32), rows)
     block = similarity[np.ix_(rows, cols)]
     best = block.argmax(1)
-    return Match(rows, cols[best], block[np.arange(len(rows)), best], len(rows))
+    return Match(rows, cols[best], block[np.arange(len(rows)), best], rows)
 
 
 def match_one_to_one(
@@ -150,7 +170,7 @@ def match_one_to_one(
         forward, backward = block.argmax(1), block.argmax(0)
         i = np.flatnonzero(backward[forward] == np.arange(len(forward)))
         j = forward[i]
-    return Match(rows[i], cols[j], block[i, j], len(rows))
+    return Match(rows[i], cols[j], block[i, j], rows)
 
 
 def matching_name(n_latents: int) -> str:

@@ -1,13 +1,15 @@
 """Latents followed over layers: pairs of dictionaries under two similarities and two matchings, and how long one lives.
 
-A pair of layers is compared in the same way as its ceiling (the same layer, another seed) and its floor (directions or
-positions that mean nothing), so that only their differences speak.
+A pair of layers is compared in the same way as the same layer with another seed and as its floor (directions or
+positions that mean nothing), so that only their differences speak. All three ask about the same latents, those of the
+earlier layer, so their differences are taken latent by latent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from biosae_utils.analysis import matching
 from biosae_utils.analysis.geometry import principal_axes
 from biosae_utils.analysis.matching import Match
 from biosae_utils.analysis.nulls import permute_within, shaped_directions
+from biosae_utils.analysis.paired import Paired
 from biosae_utils.errors import BiosaeError
 
 WAYS = ("one-sided", "one-to-one")
@@ -45,6 +48,49 @@ class Dictionary:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """Autoencoders of a model on the same held-out positions.
+
+    Attributes
+    ----------
+    layers : list of int
+    seeds : int
+        Trainings per layer that are compared: 2, or 1 where the run has one.
+    of : dict of (layer, seed) -> Dictionary
+    vectors : dict of int -> ndarray, shape (n, d)
+    token, block : ndarray of int, shape (n,)
+        Gene and block of cells of each position.
+    first : int
+        Seed that stands for the first layer.
+    """
+
+    layers: list[int]
+    seeds: int
+    of: dict[tuple[int, int], Dictionary]
+    vectors: dict[int, np.ndarray]
+    token: np.ndarray
+    block: np.ndarray
+    first: int = 0
+
+    @property
+    def adjacent(self) -> list[tuple[int, int]]:
+        """Neighbouring layers."""
+        return list(pairwise(self.layers))
+
+    def turn(self, layer: int) -> int:
+        """Seed that stands for a layer: they take turns, so that neighbours do not share a start."""
+        return (self.first + self.layers.index(layer)) % self.seeds
+
+    def own(self, layer: int) -> Dictionary:
+        """The training that stands for a layer."""
+        return self.of[layer, self.turn(layer)]
+
+    def other(self, layer: int, than: int) -> Dictionary:
+        """A training of `layer` with another seed than the one that stands for layer `than`."""
+        return self.of[layer, (self.turn(than) + 1) % self.seeds]
+
+
+@dataclass(frozen=True)
 class Comparisons:
     """Pairs of dictionaries, matched by decoder and by activation, one-sided and one-to-one.
 
@@ -54,20 +100,28 @@ class Comparisons:
         Similarity from which two latents are the same, for "decoder" and for "activation".
     min_count : int
         Firings below which an activation cannot be compared.
+    block : ndarray of int, shape (n,), or None
+        Block of cells of each position. With it, latents can be matched again without each block.
     found : dict of (kind, by, way, layer, layer) -> Match
         In the order in which they were added.
+    without : dict of (kind, layer, layer) -> ndarray of bool, shape (n_blocks, n_latents)
+        Whether a latent has a one-to-one counterpart by activation without each block, where that was asked for.
     """
 
     limit: Mapping[str, float]
     min_count: int
+    block: np.ndarray | None = None
     found: dict[tuple[str, str, str, int, int], Match] = field(default_factory=dict)
+    without: dict[tuple[str, int, int], np.ndarray] = field(default_factory=dict)
 
-    def add(self, kind: str, a: Dictionary, b: Dictionary) -> None:
-        """Compare two dictionaries by decoder and by activation; `kind` says what the pair stands for."""
+    def add(self, kind: str, a: Dictionary, b: Dictionary, *, by_block: bool = False) -> None:
+        """Compare two dictionaries by decoder and by activation; `kind` says what the pair stands for.
+
+        With `by_block`, also without each block of cells: as many assignments as there are blocks.
+        """
         alive = a.fires, b.fires
         self._match(kind, "decoder", a, b, matching.decoder_similarity(a.rows, b.rows), alive)
-        similarity = matching.activation_similarity(a.codes, b.codes, min_count=self.min_count)
-        self._match(kind, "activation", a, b, similarity, alive)
+        self._match_codes(kind, a, b, b.codes, by_block=by_block)
 
     def add_floor(
         self, a: Dictionary, b: Dictionary, vectors: np.ndarray, groups: np.ndarray, rng: np.random.Generator
@@ -86,9 +140,22 @@ class Comparisons:
         random = shaped_directions(len(b.rows), principal_axes(vectors), rng)
         everywhere = np.ones(len(random), bool)
         self._match("floor", "decoder", a, b, matching.decoder_similarity(a.rows, random), (a.fires, everywhere))
-        moved = b.codes[permute_within(groups, rng)]
-        similarity = matching.activation_similarity(a.codes, moved, min_count=self.min_count)
-        self._match("floor", "activation", a, b, similarity, (a.fires, b.fires))
+        self._match_codes("floor", a, b, b.codes[permute_within(groups, rng)], by_block=self.block is not None)
+
+    def _match_codes(self, kind: str, a: Dictionary, b: Dictionary, codes: sp.csr_matrix, *, by_block: bool) -> None:
+        """By activation, with `codes` in the place of those of `b`; a block goes with the positions of `a` in it."""
+        alive = a.fires, b.fires
+        similarity = matching.activation_similarity(a.codes, codes, min_count=self.min_count)
+        self._match(kind, "activation", a, b, similarity, alive)
+        if not by_block or self.block is None:
+            return
+        without = []
+        for block in np.unique(self.block):
+            rest = np.flatnonzero(self.block != block)
+            similarity = matching.activation_similarity(a.codes[rest], codes[rest], min_count=self.min_count)
+            match = matching.match_one_to_one(similarity, *alive)
+            without.append(match.marked(match.score >= self.limit["activation"]))
+        self.without[kind, a.layer, b.layer] = np.array(without)
 
     def _match(
         self, kind: str, by: str, a: Dictionary, b: Dictionary, similarity: np.ndarray, alive: tuple[np.ndarray, ...]
@@ -121,10 +188,41 @@ class Comparisons:
         return pd.DataFrame(rows)
 
     def has_counterpart(self, kind: str, by: str, way: str, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-        """For each latent of the first dictionary of each pair of layers, 1 if it has a counterpart and 0 if not."""
+        """For each latent of the first dictionary of each pair of layers, in order, whether it has a counterpart."""
         found = [self.found[kind, by, way, a, b] for a, b in pairs]
-        counts = [(len(match.kept(self.limit[by]).a), match.n_a) for match in found]
-        return np.concatenate([np.r_[np.ones(n), np.zeros(of - n)] for n, of in counts])
+        return np.concatenate([match.marked(match.score >= self.limit[by]) for match in found])
+
+    def paired(self, control: str, by: str, way: str, adjacent: Sequence[tuple[int, int]]) -> Paired:
+        """The next layer beside a control, over the same latents: those of the earlier layer of each pair.
+
+        Parameters
+        ----------
+        control : str
+            "floor", or "seed": another training of the earlier layer. A layer without a next one takes no part.
+        by, way : str
+        adjacent : sequence of (int, int)
+
+        Raises
+        ------
+        BiosaeError
+            The two were asked about different latents.
+        """
+        beside = [(a, a) for a, _ in adjacent] if control == "seed" else list(adjacent)
+        for here, there in zip(adjacent, beside, strict=True):
+            ours, theirs = self.found["layers", by, way, *here].of, self.found[control, by, way, *there].of
+            if not np.array_equal(ours, theirs):
+                raise BiosaeError(
+                    f"{len(ours)} latents of layer {here[0]} meet the next layer and {len(theirs)} meet {control!r}",
+                    do="compare the same latents, or nothing can be paired",
+                )
+        without = None
+        if (by, way) == ("activation", "one-to-one") and ("layers", *adjacent[0]) in self.without:
+            ours = np.concatenate([self.without["layers", *here] for here in adjacent], axis=1)
+            theirs = np.concatenate([self.without[control, *there] for there in beside], axis=1)
+            without = ours.mean(axis=1) - theirs.mean(axis=1)
+        return Paired(
+            self.has_counterpart("layers", by, way, adjacent), self.has_counterpart(control, by, way, beside), without
+        )
 
 
 def lifetimes(

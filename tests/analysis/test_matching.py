@@ -106,3 +106,12 @@ def test_codes_of_an_sae_become_a_matrix_without_closed_slots() -> None:
     indices = np.array([[3, 1], [0, 2]])
     np.testing.assert_array_equal(matching.codes_matrix(values, indices, 4).toarray(), [[0, 0, 0, 0.5], [2, 0, 1, 0]])
     assert matching.codes_matrix(values, indices, 4).nnz == 3
+
+
+def test_marks_stand_at_their_latent() -> None:
+    similarity = np.array([[0.1, 0.9], [0.8, 0.3], [0.0, 0.0], [0.2, 0.6]])
+    match = matching.match_one_to_one(similarity, np.array([True, True, False, True]))
+    assert match.of.tolist() == [0, 1, 3] and match.n_a == 3
+    assert match.marked(match.score >= 0.5).tolist() == [True, True, False]  # latent 3 found no place
+    twice = match.marked(np.stack([match.score >= 0.5, match.score >= 0.85]))
+    assert twice.tolist() == [[True, True, False], [True, False, False]]

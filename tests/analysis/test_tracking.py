@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -107,3 +108,58 @@ def test_counterparts_are_pooled_over_pairs_of_layers(positions) -> None:
     found.add("layers", b, c)
     for by in ("decoder", "activation"):
         assert found.has_counterpart("layers", by, "one-to-one", [(0, 1), (1, 2)]).tolist() == [1] * 4 + [0] * 4
+
+
+def test_the_next_layer_and_a_control_are_paired_by_latent(positions) -> None:
+    """Half of the latents have a counterpart on each side, and they are not the same half."""
+    _, codes = positions
+    rng = np.random.default_rng(4)
+    other = rng.random(codes.shape) * (rng.random(codes.shape) < 0.2)
+    a = dictionary(0, codes, 1)
+    following = dictionary(1, np.hstack([codes[:, [1, 0]], other[:, :2]]), 2)
+    again = dictionary(0, np.hstack([other[:, 2:], codes[:, [3, 1]]]), 3)
+    found = tracking.Comparisons({"decoder": 0.99, "activation": 0.5}, 5, block=np.arange(400) // 40)
+    found.add("layers", a, following, by_block=True)
+    found.add("seed", a, again, by_block=True)
+    paired = found.paired("seed", "activation", "one-to-one", [(0, 1)])
+    assert paired.following.tolist() == [True, True, False, False]
+    assert paired.control.tolist() == [False, True, False, True]
+    assert paired.without.shape == (10,) and (paired.without == 0).all()
+    assert found.paired("seed", "decoder", "one-sided", [(0, 1)]).without is None
+
+
+def test_a_block_that_carries_a_counterpart_is_missed(positions) -> None:
+    """Two latents fire together in one block of cells alone, and are counterparts because of it."""
+    rng = np.random.default_rng(5)
+    codes = (rng.random((400, 3)) < 0.1) * 1.0
+    here, there = codes.copy(), codes[rng.permutation(400)]
+    there[:, 1:] = here[:, 1:]
+    here[:40, 0], there[:40, 0] = 5.0 * (np.arange(40) % 2), 5.0 * (np.arange(40) % 2)
+    found = tracking.Comparisons({"decoder": 0.99, "activation": 0.5}, 5, block=np.arange(400) // 40)
+    found.add("layers", dictionary(0, here, 1), dictionary(1, there, 2), by_block=True)
+    without = found.without["layers", 0, 1]
+    assert without[:, 0].tolist() == [False] + [True] * 9 and without[:, 1:].all()
+
+
+def test_different_latents_are_not_paired(positions) -> None:
+    _, codes = positions
+    some = dictionary(0, codes, 1, fires=np.array([True, True, True, False]))
+    found = tracking.Comparisons({"decoder": 0.7, "activation": 0.5}, min_count=5)
+    found.add("layers", dictionary(0, codes, 1), dictionary(1, codes, 2))
+    found.add("seed", some, dictionary(0, codes, 3))
+    with pytest.raises(BiosaeError, match="4 latents of layer 0 meet the next layer and 3 meet 'seed'"):
+        found.paired("seed", "decoder", "one-sided", [(0, 1)])
+
+
+def test_seeds_take_turns() -> None:
+    of = {
+        (layer, seed): dictionary(layer, np.ones((3, 2)), 10 * layer + seed) for layer in (2, 4, 7) for seed in (0, 1)
+    }
+    at = dict.fromkeys((2, 4, 7), np.zeros((3, 16)))
+    trained = tracking.Trained([2, 4, 7], 2, of, at, np.zeros(3, int), np.arange(3))
+    assert trained.adjacent == [(2, 4), (4, 7)]
+    assert [trained.turn(layer) for layer in (2, 4, 7)] == [0, 1, 0]
+    exchanged = dataclasses.replace(trained, first=1)
+    for a, b in trained.adjacent:
+        assert trained.other(b, than=a) is of[b, 1 - trained.turn(a)]
+        assert exchanged.own(a) is trained.other(a, than=a) and exchanged.other(b, than=a) is of[b, trained.turn(a)]

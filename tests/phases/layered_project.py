@@ -30,12 +30,16 @@ def atoms(layer: int) -> np.ndarray:
     return np.concatenate([basis[:SHARED], basis[own : own + OWN]])
 
 
-def decoder(layer: int, seed: int) -> np.ndarray:
-    """Decoder rows of a training, shape (F, WIDTH)."""
+def decoder(layer: int, seed: int, agree: bool = True) -> np.ndarray:
+    """Decoder rows of a training, shape (F, WIDTH); without `agree`, seeds share only what layers share."""
     filler = np.random.default_rng([1, seed]).normal(size=(FILLER, WIDTH))
     usual = np.array([atoms(0)[:SHARED].sum(0), *(atoms(layer)[SHARED:].sum(0) for layer in LAYERS)])
     filler -= filler @ usual.T @ np.linalg.inv(usual @ usual.T) @ usual  # so that each wins a place somewhere
-    return np.concatenate([atoms(layer), filler / np.linalg.norm(filler, axis=1, keepdims=True)])
+    rows = np.concatenate([atoms(layer), filler / np.linalg.norm(filler, axis=1, keepdims=True)])
+    if not agree:  # a basis of the same subspace, turned anew for each training
+        turn = np.linalg.qr(np.random.default_rng([5, layer, seed]).normal(size=(OWN, OWN)))[0]
+        rows[SHARED : SHARED + OWN] = turn @ rows[SHARED : SHARED + OWN]
+    return rows
 
 
 def states(layer: int, sample: int) -> np.ndarray:
@@ -62,8 +66,11 @@ def leave_states(family: str = "geneformer") -> None:
         out.facts(family=family)
 
 
-def leave_saes(layers: Sequence[int] = LAYERS, seeds: int = 2) -> None:
-    """02_sae: autoencoders that need no training, in the place of any that were left before."""
+def leave_saes(layers: Sequence[int] = LAYERS, seeds: int = 2, agree: Sequence[int] = LAYERS) -> None:
+    """02_sae: autoencoders that need no training, in the place of any that were left before.
+
+    Seeds find the same latents of their own in the layers `agree`.
+    """
     import torch
 
     from biosae_utils.sae.topk import TopKSAE
@@ -72,7 +79,7 @@ def leave_saes(layers: Sequence[int] = LAYERS, seeds: int = 2) -> None:
     with left_by("02_sae", **ABOUT) as out:
         for layer in layers:
             for seed in range(seeds):
-                sae, rows = TopKSAE(WIDTH, F, K), torch.from_numpy(decoder(layer, seed)).float()
+                sae, rows = TopKSAE(WIDTH, F, K), torch.from_numpy(decoder(layer, seed, layer in agree)).float()
                 with torch.no_grad():
                     sae.W_dec.copy_(rows)
                     sae.W_enc.copy_(rows.T)

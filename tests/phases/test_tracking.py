@@ -12,7 +12,7 @@ import pytest
 from biosae_utils.book.page import Result
 from biosae_utils.errors import BiosaeError
 from biosae_utils.phases.run import compute
-from biosae_utils.phases.tracking import PHASE, Params
+from biosae_utils.phases.tracking import MINIMUM, PHASE, Params, blocks_of
 from phases.layered_project import FILLER, LAYERS, OWN, SHARED, F, leave_saes, leave_states, params
 
 WAYS = [(by, way) for by in ("decoder", "activation") for way in ("one-sided", "one-to-one")]
@@ -58,8 +58,8 @@ def test_claims_stand_beside_ceiling_and_floor(found):
         "turnover_of_directions", "turnover_of_activation", "persistence_by_decoder", "persistence_by_activation",
     }  # fmt: skip
     for claim in found.claims.values():
-        assert claim["value"] == pytest.approx(100 * SHARED / F) and claim["interval_over"] == "latents"
-        assert claim["verdict"] == "supported"
+        assert claim["value"] == pytest.approx(100 * SHARED / F) and claim["interval_over"] == "latents, paired"
+        assert claim["verdict"] == "supported" and claim["minimum"] == MINIMUM and claim["control_interval"] is None
         if "turnover" in claim["id"]:
             assert claim["control"] == pytest.approx(100 * (SHARED + OWN) / F)
     assert found.claims["persistence_by_decoder"]["control"] == found.facts.decoder_floor < 15
@@ -67,7 +67,47 @@ def test_claims_stand_beside_ceiling_and_floor(found):
     published = {name: claim["published"] for name, claim in found.claims.items()}
     assert published.pop("turnover_of_directions") == 2.5085 and set(published.values()) == {None}
     assert found.facts.decoder_seed == found.facts.activation_seed == pytest.approx(100 * (SHARED + OWN) / F)
-    assert found.facts.shared_start == pytest.approx((SHARED + FILLER) / F) and found.facts.has_ceiling
+    assert found.facts.has_other_seed
+    alike, apart = 100 * (SHARED + FILLER) / F, 100 * SHARED / F
+    assert f"{alike:.1f} % would be found by decoder, one-sided, and not {apart:.1f} %" in found.facts.shared_start
+    for by in ("decoder", "activation"):
+        assert found.facts[f"{by}_seed_says"] == "fewer than" and found.facts[f"{by}_floor_says"] == "more than"
+        assert found.facts[f"{by}_seed_gap"].startswith(f"{-100 * OWN / F:+.1f} points")
+        assert ("blocks of cells" in found.facts[f"{by}_seed_gap"]) == (by == "activation")
+
+
+def test_the_same_latents_meet_both(found):
+    paired = found.table("paired").set_index(["claim", "step"])
+    seed = paired.loc["turnover_of_directions"]
+    assert list(seed.index) == ["0 → 1", "1 → 2", "all", "all, exchanged"]
+    assert (seed["n_latents"] == [F, F, 2 * F, 2 * F]).all()  # the last layer has no next one
+    assert (seed["only_next"] == 0).all() and (seed["only_control"] == [OWN, OWN, 2 * OWN, 2 * OWN]).all()
+    assert seed["difference"].to_numpy() == pytest.approx(-100 * OWN / F) and (seed["sign"] == -1).all()
+    assert seed["cells_low"].isna().all()  # no cell enters into directions after training
+    fires = paired.loc[("persistence_by_activation", "all")]
+    ends = fires[["cells_low", "cells_high"]].to_numpy(float)  # planted latents need no luck with cells
+    assert fires["difference"] > 0 and ends == pytest.approx(fires["difference"])
+
+
+def test_a_last_layer_that_finds_itself_again_is_no_yardstick(elsewhere):
+    """Seeds agree on the last layer alone; elsewhere they agree as little as neighbours do."""
+    leave_saes(agree=[LAYERS[-1]])
+    lonely = Result(compute(PHASE, Params(**params())))
+    shares = lonely.table("pairs").query("kind == 'seed' and by == 'decoder' and matching == 'one-sided'")
+    following = lonely.claims["turnover_of_directions"]
+    pooled = 100 * shares["share"].mean()
+    assert pooled > following["value"] + MINIMUM  # over all layers, turnover would be seen
+    assert following["control"] == pytest.approx(following["value"])  # over the same latents there is none
+    assert following["verdict"] == "not_supported" and lonely.facts.decoder_seed_says == "not shown to differ from"
+
+
+def test_blocks_hold_whole_cells():
+    cell = np.repeat([7, 3, 9, 4], [2, 5, 1, 3])
+    block = blocks_of(cell, seed=0)
+    assert sorted(block[cell == c][0] for c in (3, 4, 7, 9)) == [0, 1, 2, 3]
+    assert all(len(set(block[cell == c])) == 1 for c in set(cell))
+    many = blocks_of(np.repeat(np.arange(40), 3), seed=0)
+    assert (np.bincount(many) == 12).all() and len(np.bincount(many)) == 10
 
 
 def test_lives_are_as_long_as_planted(found):
@@ -98,7 +138,9 @@ def test_one_seed_is_no_yardstick(elsewhere):
     assert {claim["verdict"] for claim in alone.claims.values()} == {"not_tested"}
     assert "one seed" in alone.claims["turnover_of_activation"]["reason"]
     assert "same directions" in alone.claims["persistence_by_decoder"]["reason"]
-    assert set(alone.table("pairs")["kind"]) == {"layers", "floor"} and not alone.facts.has_ceiling
+    assert set(alone.table("pairs")["kind"]) == {"layers", "floor"} and not alone.facts.has_other_seed
+    assert "one seed" in alone.facts.shared_start
+    assert set(alone.table("paired")["claim"]) == {"persistence_by_decoder", "persistence_by_activation"}
     assert alone.facts.decoder_next == pytest.approx(100 * (SHARED + FILLER) / F)  # what the shared start adds
 
 
