@@ -17,10 +17,10 @@
 # {term}`sparse autoencoder` see anything that they do not?
 #
 # Two answers are usually given. One is variance: the autoencoder explains more of it. The other is novelty: nearly all
-# latents are “invisible” to the components {cite:p}`kendiukhov2025`. Both depend on what they are compared with. A state
-# says first of all which gene it belongs to, so the first rival of this page is a table with **one mean vector per
-# gene**; what counts is what is explained beyond it. After that, the page holds different things equal in turn, and
-# asks of every number what **directions that mean nothing** would have given. Axes and mean vectors come from the
+# latents are “invisible” to the components {cite:p}`kendiukhov2025`. Both depend on what they are compared with. A
+# state says first of all which gene it belongs to, so the first rival of this page is a table with **one mean vector
+# per gene**; what counts is what is explained beyond it. After that, the page holds different things equal in turn,
+# and asks of every number what **directions that mean nothing** would have given. Axes and mean vectors come from the
 # training positions of each layer; everything is scored on positions of held-out cells. An axis is a direction in the
 # layer's state; so is a latent's decoder row.
 
@@ -86,26 +86,27 @@ page.table(
     found.table("genes_wide"),
     name="genes-table",
     caption="Variance explained on held-out cells. gene_mean: one mean vector per gene and nothing else. common_mean: "
-    f"{facts.n_common} mean vectors and nothing else. The others have the autoencoder's {facts.bits:.0f} bits a vector: "
-    "pca_bits no gene, common_bits a common gene that is paid for, gene_paid a gene that is paid for, gene_free a gene "
-    f"that is known. Saying which of {facts.n_genes:,} genes takes {facts.gene_bits:.1f} bits. Whole coefficients are "
-    f"bought: {facts.largest_at_bits} with the gene known, {facts.largest_if_paid} with the gene paid for.",
+    f"{facts.n_common} mean vectors and nothing else. The others have the autoencoder's {facts.bits:.0f} bits a "
+    "vector: pca_bits no gene, common_bits a common gene that is paid for, gene_paid a gene that is paid for, "
+    f"gene_free a gene that is known. Saying which of {facts.n_genes:,} genes takes {facts.gene_bits:.1f} bits. Whole "
+    f"coefficients are bought: {facts.largest_at_bits} with the gene known, {facts.largest_if_paid} with the gene "
+    "paid for.",
 )
 
 # %% tags=["hide-input"]
 page.text(
     f"**What it shows.** One mean vector per gene explains {facts.gene_mean_min:.1%} to {facts.gene_mean_max:.1%} of "
-    f"the variance, more than the autoencoder in {facts.gene_mean_ahead} of {facts.n_layers} layers. With components of "
-    f"the rest it is ahead in {facts.free_ahead} of {facts.n_layers} layers where the gene is known, and in "
+    f"the variance, more than the autoencoder in {facts.gene_mean_ahead} of {facts.n_layers} layers. With components "
+    f"of the rest it is ahead in {facts.free_ahead} of {facts.n_layers} layers where the gene is known, and in "
     f"{facts.paid_ahead} where it is paid for. Mean over layers: autoencoder {facts.sae_mean:.1%}, gene known "
-    f"{facts.free_mean:.1%}, gene paid for {facts.paid_mean:.1%}, as many mean vectors as latents {facts.atoms_mean:.1%}."
+    f"{facts.free_mean:.1%}, gene paid for {facts.paid_mean:.1%}, as many mean vectors as latents "
+    f"{facts.atoms_mean:.1%}."
 )
 
 # %% [markdown]
-# **What it does not show.** That latents say nothing beyond genes. A rival that names the gene explains variance without
-# taking the state apart, and an autoencoder that was given the gene might explain more.
-
-# %% [markdown]
+# **What it does not show.** That latents say nothing beyond genes. A rival that names the gene explains variance
+# without taking the state apart, and an autoencoder that was given the gene might explain more.
+#
 # ## Components alone, with what held equal
 #
 # A reconstruction can spend its budget in two ways. **Leading axes**: the same r components for every vector. **Largest
@@ -148,9 +149,9 @@ page.table(
     found.table("variance_wide"),
     name="variance-table",
     caption=f"Variance explained on held-out cells. leading_50: the first {facts.n_axes} axes, the published "
-    f"comparison. bits: as many bits as the autoencoder ({facts.bits:.0f} a vector) buy {facts.leading_at_bits} "
-    f"leading axes or {facts.largest_at_bits} coefficients of each vector's choice. The last two columns: numbers "
-    f"that PCA needs to explain as much as the autoencoder (of {facts.d}).",
+    f"comparison, which take {facts.leading_50_bits} bits. bits: as many bits as the autoencoder ({facts.bits:.0f} a "
+    f"vector) buy {facts.leading_at_bits} leading axes or {facts.largest_at_bits} coefficients of each vector's "
+    f"choice. The last two columns: numbers that PCA needs to explain as much as the autoencoder (of {facts.d}).",
 )
 
 # %% tags=["hide-input"]
@@ -203,6 +204,12 @@ page.figure(
     caption="Latents on the grey line would ignore the principal axes, as random directions do. Above it, latents "
     "lie more in the loud directions than chance; below it they would avoid them. The line of directions shaped like "
     "the data is what following the variance alone gives: latents below it prefer quieter directions than that.",
+)
+
+# %% tags=["hide-input"]
+page.text(
+    f"**What it shows.** Latents lie inside the first {facts.n_axes} axes more than random directions do and, in "
+    f"{facts.below_shaped} of {facts.n_layers} layers, less than directions shaped like the data."
 )
 
 # %% [markdown]
@@ -319,16 +326,14 @@ else:
 page.takeaways(
     [
         f"Of the variance that one mean vector per gene leaves, the autoencoder explains {facts.beyond_sae:.1%} (mean "
-        f"over layers, from {facts.beyond_sae_min:.1%} to {facts.beyond_sae_max:.1%}), principal components of the rest "
-        f"with as many bits {facts.beyond_rest:.1%}.",
+        f"over layers, from {facts.beyond_sae_min:.1%} to {facts.beyond_sae_max:.1%}), principal components of the "
+        f"rest with as many bits {facts.beyond_rest:.1%}.",
         f"With as many bits a vector ({facts.bits:.0f}) the autoencoder explains {facts.sae_mean:.1%} of the variance "
         f"of unseen cells, PCA alone {facts.bits_mean:.1%}, gene means that are paid for and PCA of the rest "
         f"{facts.paid_mean:.1%}, as many mean vectors as latents and PCA of the rest {facts.atoms_mean:.1%}.",
         f"{facts.inside_latents:.0%} of a latent's squared length lies inside the first {facts.n_axes} axes; of a "
-        f"direction shaped like the data {facts.inside_shaped:.0%}, of a random one {facts.inside_random:.0%}. Latents "
-        f"lie below directions shaped like the data in {facts.below_shaped} of {facts.n_layers} layers.",
-        f"{facts.novel_latents:.1%} of latents are “novel” by the published rule; so are {facts.novel_random:.1%} of "
-        f"random directions, and {facts.novel_inside:.1%} of directions that lie wholly inside the first "
-        f"{facts.n_axes} axes.",
+        f"direction shaped like the data {facts.inside_shaped:.0%}, of a random one {facts.inside_random:.0%}. The "
+        f"published rule calls {facts.novel_latents:.1%} of latents novel, {facts.novel_random:.1%} of random "
+        f"directions and {facts.novel_inside:.1%} of directions wholly inside these axes.",
     ]
 )

@@ -172,6 +172,7 @@ def in_words(layers: Layers, shares: Shares, genes: pd.DataFrame, ranks: pd.Data
         "paid_ahead": (genes["gene_paid"] > value["sae"]).sum(),
         "free_ahead": (genes["gene_free"] > value["sae"]).sum(),
         "largest_k_mean": value["largest_k"].mean(), "leading_50_mean": value["leading_50"].mean(),
+        "leading_50_bits": 16 * layers.n_axes,
         "nearest": said, "nearest_layers": (nearest == name).sum(),
         "nearest_mean": value[name].mean(), "nearest_gap": (value["sae"] - value[name]).mean(),
         "bits_gap": (value["sae"] - genes["pca_bits"]).mean(),
