@@ -100,7 +100,10 @@ def look(p: Params, read: Inputs) -> Layers:
     first = loaded[saes.layers[0]]
     n_genes = 1 + int(max(sample.token.max(), heldout.token.max()))
     by_gene = {
-        layer: tuple(gene_code.fit(x, sample.token, n_genes, n_means=most) for most in (None, first.d_sae))
+        layer: (
+            gene_code.fit(x, sample.token, n_genes),
+            gene_code.fit(x, sample.token, n_genes, n_means=first.d_sae),
+        )
         for layer, x in sample.vectors.items()
     }
     return Layers(

@@ -64,11 +64,15 @@ def variance(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
     d, k = layers.first.d_in, layers.first.k
     budget = geometry.code_bits(layers.first.d_sae, k)
     bought = {"leading": min(d, int(budget // 16)), "largest": geometry.active_for_bits(d, budget)}
-    curves, ways = zip(*(reconstructions(layers, i, k, budget, bought) for i in layers.heldout), strict=True)
-    curves, ways = pd.concat(curves, ignore_index=True), dict(zip(layers.heldout, ways, strict=True))
-    again = {"cells": layers.cell, "n_boot": p.n_boot, "seed": p.seed}
-    shares = Shares.of({i: geometry.spread(x) for i, x in layers.heldout.items()}, ways, **again)
-    beyond = Shares.of({i: named["gene_mean"] for i, named in ways.items()}, ways, **again)
+    found = {i: reconstructions(layers, i, k, budget, bought) for i in layers.heldout}
+    curves, ways = pd.concat([c for c, _ in found.values()], ignore_index=True), {i: w for i, (_, w) in found.items()}
+    shares, beyond = (
+        Shares.of(whole, ways, layers.cell, n_boot=p.n_boot, seed=p.seed)
+        for whole in (
+            {i: geometry.spread(x) for i, x in layers.heldout.items()},
+            {i: named["gene_mean"] for i, named in ways.items()},
+        )
+    )
     ranks = same_variance(layers, shares)
     out.table(curves, "curves")
     out.table(shares.table.merge(ranks.reset_index(), on="layer"), "variance")
