@@ -162,14 +162,33 @@ def active_for_bits(n_atoms: int, bits: float, value_bits: int = 16) -> int:
     return max(fits, default=0)
 
 
+def spread(x: np.ndarray) -> np.ndarray:
+    """Squared distance of each vector of `x`, shape (n, d), from the mean of all, float64 of shape (n,)."""
+    x = np.asarray(x)
+    mean = x.mean(0, dtype=np.float64)
+    out = np.empty(len(x))
+    for start in range(0, len(x), BLOCK):
+        out[start : start + BLOCK] = ((x[start : start + BLOCK] - mean) ** 2).sum(1)
+    return out
+
+
 def explained_by_cell(
     x: np.ndarray, residuals: dict[str, np.ndarray], cells: np.ndarray, *, n_boot: int, seed: int
 ) -> pd.DataFrame:
-    """Explained variance of several reconstructions of the same vectors, with intervals from resampled cells.
+    """Share of the variance of `x`, shape (n, d), that several reconstructions explain; see `share_by_cell`."""
+    return share_by_cell(spread(x), residuals, cells, n_boot=n_boot, seed=seed)
+
+
+def share_by_cell(
+    whole: np.ndarray, residuals: dict[str, np.ndarray], cells: np.ndarray, *, n_boot: int, seed: int
+) -> pd.DataFrame:
+    """Share that several reconstructions of the same vectors explain, with intervals from resampled cells.
 
     Parameters
     ----------
-    x : ndarray, shape (n, d)
+    whole : ndarray, shape (n,)
+        What there is to explain of each vector: its squared distance from the mean (`spread`), or what another
+        reconstruction leaves of it.
     residuals : dict of name -> ndarray (n,)
         Squared errors of each reconstruction.
     cells : ndarray of int, shape (n,)
@@ -181,15 +200,14 @@ def explained_by_cell(
     DataFrame
         name, explained, low, high (95 % percentile interval), draws (ndarray (n_boot,), for differences).
     """
-    x = np.asarray(x, np.float64)
     names, errors = list(residuals), np.stack([np.asarray(r, np.float64) for r in residuals.values()], 1)
     _, owner = np.unique(cells, return_inverse=True)
     per_cell = np.stack([np.bincount(owner, weights=e) for e in errors.T], 1)
-    spread = np.bincount(owner, weights=((x - x.mean(0)) ** 2).sum(1))
+    whole = np.bincount(owner, weights=whole)
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(spread), np.full(len(spread), 1 / len(spread)), size=n_boot)
-    draws = 1 - (counts @ per_cell) / (counts @ spread)[:, None]
-    value = 1 - per_cell.sum(0) / spread.sum()
+    counts = rng.multinomial(len(whole), np.full(len(whole), 1 / len(whole)), size=n_boot)
+    draws = 1 - (counts @ per_cell) / (counts @ whole)[:, None]
+    value = 1 - per_cell.sum(0) / whole.sum()
     ends = [from_draws(v, d, over="cells").pair for v, d in zip(value, draws.T, strict=True)]
     low, high = zip(*ends, strict=True)
     return pd.DataFrame({"name": names, "explained": value, "low": low, "high": high, "draws": list(draws.T)})

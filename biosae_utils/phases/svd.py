@@ -16,13 +16,17 @@ from biosae_utils.phases import readers
 from biosae_utils.phases.base import Phase
 from biosae_utils.phases.inputs import Inputs
 from biosae_utils.phases.output import Output
+from biosae_utils.phases.svd_variance import variance
 from biosae_utils.store import read_table
 
 if TYPE_CHECKING:
+    from biosae_utils.analysis.gene_code import GeneCode
     from biosae_utils.analysis.geometry import Principal
     from biosae_utils.sae.topk import TopKSAE
 
 LATENTS, AXES = "latents, far end", "principal axes"
+INSIDE, PERCENT = 0.02, 2.0
+"""Least difference that counts: two points of a latent's length, of latents, or of lists."""
 LISTS = (LATENTS, AXES, "raw coordinates", "random directions")
 """Sources of gene lists that the annotation pages compare on the same genes."""
 
@@ -44,16 +48,20 @@ class Layers:
 
     Attributes
     ----------
-    cell : ndarray of int, shape (n,)
-        Cell of each held-out vector.
+    by_gene : dict of int -> tuple of GeneCode
+        One mean vector per gene; only as many as there are latents.
+    cell, gene : ndarray of int, shape (n,)
+        Cell and token of each held-out vector.
     n_axes : int
         Leading axes of the published rule, at most the width.
     """
 
     saes: dict[int, TopKSAE]
     axes: dict[int, Principal]
+    by_gene: dict[int, tuple[GeneCode, GeneCode]]
     heldout: dict[int, np.ndarray]
     cell: np.ndarray
+    gene: np.ndarray
     n_axes: int
 
     @property
@@ -68,7 +76,7 @@ class Layers:
 
 def compute(p: Params, read: Inputs, out: Output) -> None:
     """Variance with different things held equal, where latents lie, the published rule, and who is annotated more."""
-    with out.step("principal axes"):
+    with out.step("principal axes and gene means"):
         layers = look(p, read)
     with out.step("variance"):
         about_variance = variance(p, layers, out)
@@ -82,92 +90,31 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
 
 
 def look(p: Params, read: Inputs) -> Layers:
-    """SAEs of the book, axes from one pass over the training positions, vectors to judge on."""
+    """SAEs of the book, axes and gene means from training positions, vectors of held-out cells to judge on."""
+    from biosae_utils.analysis import gene_code
     from biosae_utils.analysis.geometry import principal_axes
 
     saes = readers.Saes.read(read)
     sample, heldout = (readers.Sample.read(read, saes.layers, heldout=flag) for flag in (False, True))
-    axes = {layer: principal_axes(sample.vectors[layer]) for layer in saes.layers}
-    vectors = {layer: np.asarray(heldout.vectors[layer], np.float32) for layer in saes.layers}
     loaded = {layer: saes.load(layer) for layer in saes.layers}
-    return Layers(loaded, axes, vectors, heldout.cell, min(p.n_axes, loaded[saes.layers[0]].d_in))
-
-
-def variance(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
-    """Variance of unseen cells explained by the SAE and by PCA with as many axes, coefficients or bits."""
-    from biosae_utils.analysis import geometry
-    from biosae_utils.sae import metrics
-
-    d, k = layers.first.d_in, layers.first.k
-    budget = geometry.code_bits(layers.first.d_sae, k)
-    same_bits = {"leading": min(d, int(budget // 16)), "largest": geometry.active_for_bits(d, budget)}
-    kept = np.unique(np.r_[0, np.geomspace(1, d, 40).astype(int), k, *same_bits.values(), layers.n_axes, d])
-    column = {int(n): i for i, n in enumerate(kept)}
-    curves, tables, draws = [], [], {}
-    for layer, x in layers.heldout.items():
-        spread = ((x - x.mean(0, dtype=np.float64)) ** 2).sum()
-        residual = {
-            name: geometry.pca_residuals(layers.axes[layer], x, kept, sparse=name == "largest") for name in same_bits
-        }
-        for name, r in residual.items():
-            explained = 1 - r.sum(0) / spread
-            curves.append(pd.DataFrame({"layer": layer, "which": name, "kept": kept, "explained": explained}))
-        ways = {
-            "sae": metrics.evaluate(layers.saes[layer], x).residual,
-            "leading_50": residual["leading"][:, column[layers.n_axes]],
-            "leading_k": residual["leading"][:, column[k]],
-            "largest_k": residual["largest"][:, column[k]],
-            "leading_bits": residual["leading"][:, column[same_bits["leading"]]],
-            "largest_bits": residual["largest"][:, column[same_bits["largest"]]],
-        }
-        table = geometry.explained_by_cell(x, ways, layers.cell, n_boot=p.n_boot, seed=p.seed)
-        draws[layer] = table.set_index("name")["draws"]
-        level = float(table["explained"][0])
-        ranks = {
-            "rank_for_same_variance": geometry.matching_rank(layers.axes[layer], x, level),
-            "active_for_same_variance": geometry.matching_rank(layers.axes[layer], x, level, sparse=True),
-        }
-        tables.append(table.drop(columns="draws").assign(layer=layer, **ranks))
-    compared = pd.concat(tables, ignore_index=True)
-    out.table(pd.concat(curves, ignore_index=True), "curves")
-    out.table(compared, "variance")
-    value = compared.pivot(index="layer", columns="name", values="explained")
-    ranks = compared.groupby("layer")[["rank_for_same_variance", "active_for_same_variance"]].first()
-    out.table(value.join(ranks).reset_index(), "variance_wide", download=False)
-    out.table(marks(pd.concat(curves), value, k, same_bits["largest"]), "variance_marks", download=False)
-
-    rival = value[["leading_bits", "largest_bits"]].idxmax(axis=1)
-    gain = np.mean([draws[i]["sae"] - draws[i][rival[i]] for i in draws], axis=0)
-    control = float(np.mean([value.loc[i, rival[i]] for i in draws]))
-    ours = intervals.from_draws(value["sae"].mean(), np.mean([draws[i]["sae"] for i in draws], axis=0), over="cells")
-    out.claim(
-        id="variance_at_equal_bits",
-        title="With as many bits a vector, the autoencoder explains more variance of unseen cells than principal "
-        "components",
-        value=ours,
-        unit="share of variance, mean over layers",
-        control=control,
-        control_kind="PCA with as many bits, the better of leading axes and largest coefficients in each layer",
-        rule="supported if the 95 % interval over cells of the difference, averaged over layers, lies above 0",
-        verdict=verdict(intervals.quantiles(gain, over="cells").low > 0),
+    first = loaded[saes.layers[0]]
+    n_genes = 1 + int(max(sample.token.max(), heldout.token.max()))
+    by_gene = {
+        layer: (
+            gene_code.fit(x, sample.token, n_genes),
+            gene_code.fit(x, sample.token, n_genes, n_means=first.d_sae),
+        )
+        for layer, x in sample.vectors.items()
+    }
+    return Layers(
+        saes=loaded,
+        axes={layer: principal_axes(x) for layer, x in sample.vectors.items()},
+        by_gene=by_gene,
+        heldout={layer: np.asarray(x, np.float32) for layer, x in heldout.vectors.items()},
+        cell=heldout.cell,
+        gene=heldout.token,
+        n_axes=min(p.n_axes, first.d_in),
     )
-    return {
-        "bits": budget, "leading_at_bits": same_bits["leading"], "largest_at_bits": same_bits["largest"],
-        "sae_mean": ours.value, "bits_mean": control, "largest_k_mean": value["largest_k"].mean(),
-        "rank_min": ranks["rank_for_same_variance"].min(), "rank_max": ranks["rank_for_same_variance"].max(),
-        "leading_50_mean": value["leading_50"].mean(),
-        "active_min": ranks["active_for_same_variance"].min(), "active_max": ranks["active_for_same_variance"].max(),
-    }  # fmt: skip
-
-
-def marks(curves: pd.DataFrame, value: pd.DataFrame, k: int, at_bits: int) -> pd.DataFrame:
-    """Lines of PCA with the points of the autoencoder and of PCA at equal bits: layer, which, kept, explained."""
-    lines = curves[curves["kept"] > 0]
-    points = [
-        pd.DataFrame({"layer": value.index, "which": name, "kept": kept, "explained": value[column].to_numpy()})
-        for name, kept, column in (("sae", k, "sae"), ("bits", at_bits, "largest_bits"))
-    ]
-    return pd.concat([lines, *points], ignore_index=True)
 
 
 def subspaces(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
@@ -200,21 +147,25 @@ def subspaces(p: Params, layers: Layers, out: Output) -> dict[str, Any]:
     out.table(pd.concat([band, shown], ignore_index=True), "subspace_marks", download=False)
 
     pooled = {name: np.concatenate([inside[i, name] for i in layers.axes]) for name in ("latents", "random", "shaped")}
-    latents, random = (
-        intervals.bootstrap_mean(pooled[name], n_boot=p.n_boot, seed=p.seed, over="latents")
-        for name in ("latents", "random")
-    )
+    found = {
+        name: intervals.bootstrap_mean(values, n_boot=p.n_boot, seed=p.seed, over="latents")
+        for name, values in pooled.items()
+    }
     out.claim(
         id="latents_prefer_leading_axes",
-        title="Latents lie inside the leading principal subspace more than random directions do",
-        value=latents,
+        title="Latents lie inside the leading principal subspace more than directions shaped like the data do",
+        value=found["latents"],
         unit=f"share of squared length inside {n_axes} axes",
-        control=random,
-        control_kind=f"random directions; expected {n_axes / d:.3f} = {n_axes} / {d}",
-        rule="supported if the 95 % interval over latents of all layers lies above that of random directions",
-        verdict=verdict(latents.low > random.high),
+        control=found["shaped"],
+        control_kind="random directions with the covariance of the states, all layers; directions of no shape have "
+        f"{n_axes / d:.3f} = {n_axes} / {d}",
+        rule="supported if the 95 % interval over latents of all layers lies above that of directions shaped like the "
+        f"data; trivial if the difference is below {INSIDE}",
+        minimum=INSIDE,
+        verdict=verdict(found["latents"].low > found["shaped"].high),
     )
-    return {f"inside_{name}": values.mean() for name, values in pooled.items()}
+    shaped = {layer: inside[layer, "latents"].mean() < inside[layer, "shaped"].mean() for layer in layers.axes}
+    return {f"inside_{name}": values.mean() for name, values in pooled.items()} | {"below_shaped": sum(shaped.values())}
 
 
 def published_rule(p: Params, layers: Layers, family: str, out: Output) -> dict[str, Any]:
@@ -252,7 +203,9 @@ def published_rule(p: Params, layers: Layers, family: str, out: Output) -> dict[
         unit="% of latents",
         control=100 * mean["random"],
         control_kind="random directions, same rule",
-        rule="supported if the 95 % interval over latents of all layers lies above the share of random directions",
+        rule="supported if the 95 % interval over latents of all layers lies above the share of random directions; "
+        f"trivial if the difference is below {PERCENT:g} points",
+        minimum=PERCENT,
         verdict=verdict(value.low > mean["random"]),
         published=published("invisible_to_svd", family, p.variant),
     )
@@ -265,7 +218,7 @@ def annotated(read: Inputs, out: Output) -> None:
         "id": "latents_are_named_more_than_axes",
         "title": "Latents are annotated more often than principal axes",
         "rule": "supported if the 95 % Wilson interval of latents, pooled over layers, lies above that of principal "
-        "axes",
+        f"axes; trivial if the difference is below {PERCENT:g} points",
     }
     layers = read.layers("04_annotate")
     if not layers:
@@ -289,6 +242,7 @@ def annotated(read: Inputs, out: Output) -> None:
         unit="% of lists, above frequency-matched lists",
         control=excess[AXES],
         control_kind="principal axes: same genes, same test, above their own frequency-matched lists",
+        minimum=PERCENT,
         verdict=verdict(excess[LATENTS].low > excess[AXES].high),
     )
 
