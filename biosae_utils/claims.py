@@ -61,6 +61,8 @@ class Claim(BaseModel):
         tested = self.verdict != "not_tested"
         if tested and (self.value is None or self.control is None or not self.control_kind):
             raise ValueError(f"claim {self.id!r}: a tested claim needs value, control and control_kind")
+        if tested and not self.check and self.minimum is None:
+            raise ValueError(f"claim {self.id!r}: a finding names the smallest difference that counts, its minimum")
         if not tested and self.value is not None:
             raise ValueError(f"claim {self.id!r}: a claim that was not tested has no value")
         if not tested and not self.reason:

@@ -41,7 +41,7 @@ def compute(p, read, out):
     out.facts(mean=values.mean(), n=p.n)
     out.claim(
         id="mean", title="The mean value is positive", value=values.mean(), interval=(-1.0, 1.0), interval_over="cells",
-        control=0.0, control_kind="zero", rule="mean above control", verdict=verdict(values.mean() > 0),
+        control=0.0, control_kind="zero", rule="mean above control", minimum=0.0, verdict=verdict(values.mean() > 0),
     )
 
 

@@ -95,7 +95,7 @@ class Output:
                 given |= {name: found.value, wide: found.pair}
                 if name == "value":
                     given["interval_over"] = found.over
-        if given.get("minimum") is not None and given.get("value") is not None:
+        if all(given.get(name) is not None for name in ("minimum", "value", "control")):
             given["verdict"] = weighed(given["verdict"], given["value"], given["control"], given["minimum"])
         _, model, layer = node_of(self._phase.name, self._params)
         values: dict[str, Any] = {

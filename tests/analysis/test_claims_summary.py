@@ -16,7 +16,7 @@ def claim(**fields: Any) -> dict[str, Any]:
         "id": "one", "phase": "04_annotate", "model": "m", "layer": 2, "title": "Latents are annotated", "value": 12.0,
         "unit": "% of latents", "interval": (10.0, 14.0), "interval_over": "lists", "control": 3.0,
         "control_kind": "permuted labels", "rule": "supported if the interval lies above the control",
-        "verdict": "supported", "command": "biosae run",
+        "minimum": 2.0, "verdict": "supported", "command": "biosae run",
     }  # fmt: skip
     return Claim(**{**base, **fields}).model_dump(mode="json")
 

@@ -34,7 +34,7 @@ def compute(p, read, out):
     out.claim(
         id="depth", title="Cells have molecules, more than cells without any", value=float(deep["n_counts"].median()),
         unit="molecules", control=0.0, control_kind="empty cells", rule="the median is above the control",
-        verdict="supported",
+        minimum=1.0, verdict="supported",
     )
 
 

@@ -15,7 +15,13 @@ from biosae_utils.phases.registry import find
 from biosae_utils.runconfig import RunConfig
 from biosae_utils.store import read_json
 
-CLAIM = {"id": "c", "title": "Something is larger", "control_kind": "nothing", "rule": "larger than nothing"}
+CLAIM = {
+    "id": "c",
+    "title": "Something is larger",
+    "control_kind": "nothing",
+    "rule": "larger than nothing",
+    "minimum": 0.0,
+}
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_claims_take_intervals_and_say_what_was_resampled(out):
      (1.5, "not_supported", "not_supported"), (4.0, "not_supported", "not_supported")],
 )  # fmt: skip
 def test_a_difference_too_small_to_matter_is_trivial(out, value, verdict, becomes):
-    claim = out.claim(**CLAIM, value=value, control=0.0, minimum=2.0, verdict=verdict)
+    claim = out.claim(**CLAIM | {"minimum": 2.0}, value=value, control=0.0, verdict=verdict)
     assert (claim.verdict, claim.minimum) == (becomes, 2.0)
 
 
@@ -77,6 +83,7 @@ def test_claims_of_one_id_differ_in_layer_or_group(out):
     [
         ({"verdict": "not_tested"}, "says why"),
         ({"value": 1.0, "verdict": "supported"}, "needs value, control"),
+        ({"value": 1.0, "control": 0.0, "minimum": None, "verdict": "supported"}, "smallest difference that counts"),
         ({"value": 1.0, "control": 0.0, "interval": (0, 2), "verdict": "supported"}, "what was resampled"),
         ({"value": 1.0, "control": 0.0, "verdict": "proven"}, "verdict = 'proven'"),
         ({"verdict": "not_tested", "reason": "no data", "vaule": 1}, "did you mean value"),

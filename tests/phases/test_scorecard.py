@@ -19,7 +19,7 @@ from biosae_utils.store import read_json, read_table
 CLAIM = {
     "title": "Something is larger than its control", "value": 12.0, "unit": "% of latents", "interval": (10.0, 14.0),
     "interval_over": "cells", "control": 3.0, "control_kind": "nothing", "rule": "larger than nothing",
-    "verdict": "supported",
+    "minimum": 2.0, "verdict": "supported",
 }  # fmt: skip
 UNTESTED = {"title": "STRING edges are found", "rule": CLAIM["rule"], "verdict": "not_tested", "reason": "no network"}
 
