@@ -234,6 +234,17 @@ def top_genes(firing: GeneFiring, *, n_top: int = 20, min_count: int = 10, shrin
     )
 
 
+def effective_genes(firing: GeneFiring) -> np.ndarray:
+    """Effective number of genes that each latent fires on, shape (d_sae,): inverse Simpson index of its firings.
+
+    A latent that fires on one gene has 1, one that fires equally often on forty has 40; NaN for one that never fires.
+    """
+    counts = firing.counts.astype(np.float64)
+    total, squares = (np.asarray(x.sum(axis=0)).ravel() for x in (counts, counts.multiply(counts)))
+    with np.errstate(invalid="ignore"):
+        return total**2 / np.where(squares > 0, squares, np.nan)
+
+
 def list_overlap(a: pd.DataFrame, b: pd.DataFrame, d_sae: int) -> np.ndarray:
     """Share of the genes in `a` that `b` lists for the same latent, shape (d_sae,); NaN without a list in `a`."""
     n_genes = int(max(a["gene"].max(), b["gene"].max())) + 1

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
+from biosae_utils.analysis.group_scores import rivals
 from biosae_utils.phases.output import Output
 from biosae_utils.phases.registry import find
 from biosae_utils.sae.codes import CodeStore
@@ -61,6 +63,19 @@ def codes(gene: np.ndarray, stimulated: np.ndarray | bool, rng: np.random.Genera
     indices[:, 1] = np.where(stimulated, STATE, indices[:, 1])
     values[:, 1] = np.where(rng.random(n) < 0.8, values[:, 1], 0)
     return values, indices.astype(np.uint16)
+
+
+def leave_rivals(cohort: pd.DataFrame, out: Output, strength: float = 1.5) -> None:
+    """What 00_data leaves of single genes and depth: GENE0 knows the condition, as well as `strength` says."""
+    rng, labels = np.random.default_rng(1), cohort[["condition", "cell_type"]]
+    expression = rng.gamma(2, 1, (len(cohort), 5))
+    expression[:, 0] += strength * (cohort["condition"] == "stimulated")
+    depth = pd.DataFrame({"molecules": rng.gamma(9, 100, len(cohort)), "genes detected": rng.gamma(9, 50, len(cohort))})
+    names, heldout = np.array([symbol(g) for g in range(5)]), cohort["heldout"].to_numpy()
+    found = rivals(sp.csr_matrix(expression), names, depth, labels, heldout)
+    out.table(found.best, "rivals")
+    values = found.values
+    out.table(pd.DataFrame(values, columns=[str(i) for i in range(values.shape[1])]), "rival_values")
 
 
 def leave_model(model: str, variant: str, cell, gene, rank, coded, rng: np.random.Generator) -> None:
