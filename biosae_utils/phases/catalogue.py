@@ -218,10 +218,22 @@ def gene_share(seen: Seen, shares: Shares, features: pd.DataFrame, out: Output) 
         "rank_share": np.nanmedian(shares.rank[alive]),
         "n_mostly_gene": mostly.sum(),
         "mostly_gene": mostly[alive].mean(),
-        "mostly_renamed": (shares.renamed[alive] > MOSTLY).mean(),
-        "effective_genes": np.median(features["effective_genes"][mostly]) if mostly.any() else None,
-        "n_one_gene": (features["effective_genes"][mostly] < ONE_GENE).sum(),
+        **how_many_genes(features["effective_genes"][mostly], len(features[alive]), shares.renamed[alive]),
     }
+
+
+def how_many_genes(effective: pd.Series, n_firing: int, renamed: np.ndarray) -> dict[str, Any]:
+    """On how many genes the latents fire that genes explain best; in words for the page."""
+    said = (
+        f"{len(effective):,} of {n_firing:,} latents owe more than half of their variance to the gene (with renamed "
+        f"genes {(renamed > MOSTLY).sum():,})"
+    )
+    if len(effective) == 0:
+        return {"effective_genes": None, "n_one_gene": 0, "mostly_said": f"{said}."}
+    median, n_one = effective.median(), int((effective < ONE_GENE).sum())
+    said += f": groups of genes that are treated alike whatever the cell, {median:.0f} effective genes in the median"
+    said += f"; {n_one:,} of them are about a single gene."
+    return {"effective_genes": median, "n_one_gene": n_one, "mostly_said": said}
 
 
 def replication(p: Params, seen: Seen, lists: Lists, out: Output) -> dict[str, Any]:

@@ -141,6 +141,6 @@ def test_group_sums_leave_out_negative_groups(world):
 
 
 def test_the_effective_number_of_genes_counts_equal_shares():
-    counts = sp.csr_matrix(np.array([[8, 5, 0], [0, 5, 0], [0, 5, 0], [0, 5, 0]]))
-    found = catalogue.effective_genes(catalogue.GeneFiring(counts * 1.5, counts, np.full(4, 9)))
+    sums = sp.csr_matrix(np.array([[8, 2.5, 0], [0, 2.5, 0], [0, 2.5, 0], [0, 2.5, 0]]))
+    found = catalogue.effective_genes(catalogue.GeneFiring(sums, sums > 0, np.full(4, 9)))
     np.testing.assert_allclose(found, [1, 4, np.nan])
