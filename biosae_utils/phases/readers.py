@@ -123,9 +123,9 @@ class Saes:
     folders: dict[tuple[int, int], Path]
 
     @classmethod
-    def read(cls, read: Inputs) -> Saes:
-        """Which SAEs there are, all checked."""
-        base = read.file("02_sae")
+    def read(cls, read: Inputs, *, model: str | None = None) -> Saes:
+        """Which SAEs there are, of the page's model or another one, all checked."""
+        base = read.file("02_sae", model=model)
         found = {}
         for folder in sorted(base.glob("layer_*")):
             layer = int(folder.name.removeprefix("layer_"))
