@@ -247,9 +247,9 @@ page.figure(
     ),
     name="seeds",
     alt=f"Violins per layer of the cosine between paired latents of two seeds, beside controls. {facts.agree_said}",
-    caption="Agreement of decoder directions between seeds, between seeds on random weights where the run has them, and "
-    "between sets of random directions with the same covariance as the decoder rows. What lies above the dotted line is "
-    "found again.",
+    caption="Agreement of decoder directions between seeds, between seeds on random weights where the run has them, "
+    "and between sets of random directions with the same covariance as the decoder rows. What lies above the dotted "
+    "line is found again.",
 )
 page.table(
     found.table("agreement"),
@@ -295,8 +295,8 @@ page.takeaways(
         f"coefficients explains {span([facts.pca_min, facts.pca_max], 'share')}.",
         f"Spliced into the model they recover {span([facts.recovered_min, facts.recovered_max], 'share')} of the "
         "masked-gene loss; with a frozen random decoder "
-        f"{span([facts.recovered_frozen_min, facts.recovered_frozen_max], 'share')}. On the same cells they recover more "
-        f"than it in {facts.n_ahead_of_frozen} of {len(facts.layers)} layers."
+        f"{span([facts.recovered_frozen_min, facts.recovered_frozen_max], 'share')}. On the same cells they recover "
+        f"more than it in {facts.n_ahead_of_frozen} of {len(facts.layers)} layers."
         if facts.recovered_min is not None
         else "Spliced into the model they cannot be judged: a mean vector everywhere costs this model nothing.",
         facts.agree_said,

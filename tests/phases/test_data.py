@@ -161,5 +161,6 @@ def test_the_files_of_the_models_belong_to_the_result(stimulated):
         "groups.parquet",
         "genes.parquet",
         "models.parquet",
+        "rivals.parquet",
         "conditions.parquet",
     ]
