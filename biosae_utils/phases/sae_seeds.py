@@ -19,7 +19,7 @@ LEAST_AGREEING = 2.0
 """Points of latents found again that count: 15 of 768."""
 ABOUT: dict[str, Any] = {
     "id": "seeds",
-    "title": "Independently trained SAEs find the same latents more often than those of random weights do",
+    "title": "Independently trained SAEs find the same latents again, beyond what random weights or directions do",
     "unit": "% of latents",
     "minimum": LEAST_AGREEING,
 }
