@@ -231,7 +231,7 @@ def how_many_genes(effective: pd.Series, n_firing: int, renamed: np.ndarray) -> 
     if len(effective) == 0:
         return {"effective_genes": None, "n_one_gene": 0, "mostly_said": f"{said}."}
     median, n_one = effective.median(), int((effective < ONE_GENE).sum())
-    said += f": groups of genes that are treated alike whatever the cell, {median:.0f} effective genes in the median"
+    said += f": readings of groups of genes, {median:.0f} effective genes in the median"
     said += f"; {n_one:,} of them are about a single gene."
     return {"effective_genes": median, "n_one_gene": n_one, "mostly_said": said}
 

@@ -71,7 +71,7 @@ def in_words(table: pd.DataFrame, control: str | None) -> str:
     said = f"Of the latents {span(shares['seeds'], 'share')} are found again by another seed, of random "
     said += f"directions {random}"
     if "untrained" not in shares:
-        return f"{said}; the run has no random weights to compare with."
+        return f"{said}; they are not compared with random weights here."
     theirs = shares["untrained"]
     where = ", ".join(str(layer) for layer in theirs.index)
     same = span(shares["seeds"].reindex(theirs.index), "share")

@@ -100,8 +100,8 @@ def rank_baselines(model: FoundationModel, tokens: Tokens, rows: np.ndarray, hid
             tables[name][of(rank, len(genes)) * n_vocab + genes] += 1
     chance = {name: table.reshape(N_BINS, n_vocab) for name, table in tables.items()}
     chance = {name: table / table.sum(1, keepdims=True) for name, table in chance.items()}
-    neighbours = Neighbours(model, tokens, rows, chance["gene frequency"][0])
-    losses = {name: np.empty(len(hidden.ids)) for name in [*bins, NEIGHBOURS]}
+    neighbours = Neighbours(model, tokens, rows, chance["gene frequency"][0]) if medians_of(model) else None
+    losses = {name: np.empty(len(hidden.ids)) for name in ([*bins, NEIGHBOURS] if neighbours else bins)}
     for one in np.unique(hidden.cell):
         at = np.flatnonzero(hidden.cell == one)
         genes, index = genes_of(model, tokens, one), hidden.index[at]
@@ -111,7 +111,8 @@ def rank_baselines(model: FoundationModel, tokens: Tokens, rows: np.ndarray, hid
             row = of(index, len(genes))
             left = 1 - table[:, visible].sum(1)
             losses[name][at] = np.log(left[row]) - np.log(table[row, hidden.ids[at]])
-        losses[NEIGHBOURS][at] = neighbours.loss(genes, index)
+        if neighbours:
+            losses[NEIGHBOURS][at] = neighbours.loss(genes, index)
     return losses
 
 
@@ -125,7 +126,8 @@ class Neighbours:
     """
 
     def __init__(self, model: FoundationModel, tokens: Tokens, rows: np.ndarray, frequency: np.ndarray) -> None:
-        median = np.array([model.dictionaries.median.get(key, np.inf) for key in model.info.vocab_ids])
+        medians = medians_of(model)
+        median = np.array([medians.get(key, np.inf) for key in model.info.vocab_ids])
         order = np.argsort(median, kind="stable")
         self.place = np.empty(len(median))
         self.place[order] = np.arange(len(median))
@@ -170,6 +172,11 @@ class Neighbours:
         return np.clip(np.searchsorted(self.edges, offset, side="right") - 1, 0, len(self.edges) - 2)
 
 
+def medians_of(model: FoundationModel) -> dict[str, float]:
+    """Median of each gene by which a rank model sorts the genes of a cell; empty for a model that has none."""
+    return getattr(getattr(model, "dictionaries", None), "median", {})
+
+
 def genes_of(model: FoundationModel, tokens: Tokens, row: int) -> np.ndarray:
     """Gene tokens of a cell, in order."""
     ids = tokens.ids[tokens.offsets[row] : tokens.offsets[row + 1]].astype(np.int64)
@@ -184,14 +191,14 @@ def value_baselines(model: FoundationModel, tokens: Tokens, rows: np.ndarray, hi
     owner = np.repeat(np.arange(tokens.n_cells), tokens.lengths)
     is_gene = ~np.isin(tokens.ids, model.info.special_ids)
     fit = of_training[owner] & is_gene
-    assert tokens.values is not None
-    overall = tokens.values[fit].mean()
-    total = np.bincount(tokens.ids[fit], weights=tokens.values[fit], minlength=n_vocab)
+    every = np.asarray(tokens.values)
+    overall = every[fit].mean()
+    total = np.bincount(tokens.ids[fit], weights=every[fit], minlength=n_vocab)
     gene_mean = (total + overall) / (np.bincount(tokens.ids[fit], minlength=n_vocab) + 1)
 
     def features(row: int, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         own = np.flatnonzero(is_gene[tokens.offsets[row] : tokens.offsets[row + 1]]) + tokens.offsets[row]
-        values, means = tokens.values[own], gene_mean[tokens.ids[own]]
+        values, means = every[own], gene_mean[tokens.ids[own]]
         seen = np.ones(len(values), bool)
         seen[index] = False
         shared = [values[seen].mean(), means[seen].mean(), np.log(len(values)), 1.0]
