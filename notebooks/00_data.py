@@ -170,6 +170,21 @@ if facts.tested:
     )
 
 # %% [markdown]
+# The same labels are also the bar for every model of this run. For each group of cells, the single gene and the measure
+# of depth that tell it from all others best are chosen on the training cells and scored on the held-out ones. A latent
+# that tells a group apart has found something only if it does better than these; the pages of the layers say whether
+# any does.
+
+# %% tags=["hide-input"]
+if found.has("rivals"):
+    page.table(
+        found.table("rivals"),
+        name="one-gene",
+        caption="AUROC of the best single gene and of depth for each group of cells. `more`: high values speak for the "
+        "group.",
+    )
+
+# %% [markdown]
 # **What it shows.** That the labels mean something in these cells, and which genes say so: a latent that tells
 # conditions apart on a later page should be read beside this table. **What it does not show.** That the condition is
 # the cause: a batch, a donor or a day that goes with the condition gives the same picture, and only donors or

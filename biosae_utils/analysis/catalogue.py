@@ -234,6 +234,18 @@ def top_genes(firing: GeneFiring, *, n_top: int = 20, min_count: int = 10, shrin
     )
 
 
+def effective_genes(firing: GeneFiring) -> np.ndarray:
+    """Effective number of genes that each latent fires on, shape (d_sae,): inverse Simpson index of its activation.
+
+    A latent that fires on one gene has 1, one whose activation is spread evenly over forty has 40; NaN for one that
+    never fires. Activation and not firings, since weak firings on many genes are noise that the variance ignores too.
+    """
+    sums = firing.sums.astype(np.float64)
+    total, squares = (np.asarray(x.sum(axis=0)).ravel() for x in (sums, sums.multiply(sums)))
+    with np.errstate(invalid="ignore"):
+        return total**2 / np.where(squares > 0, squares, np.nan)
+
+
 def list_overlap(a: pd.DataFrame, b: pd.DataFrame, d_sae: int) -> np.ndarray:
     """Share of the genes in `a` that `b` lists for the same latent, shape (d_sae,); NaN without a list in `a`."""
     n_genes = int(max(a["gene"].max(), b["gene"].max())) + 1

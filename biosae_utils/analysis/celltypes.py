@@ -1,19 +1,17 @@
-"""Latents seen from cells: mean activation per cell (zeros included) and how well it tells groups of cells apart."""
+"""Latents seen from cells: mean activation per cell, zeros included; how well numbers of cells tell groups apart."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scipy.stats import rankdata
 
-from biosae_utils.analysis.nulls import shuffled_within
-from biosae_utils.intervals import from_draws
 from biosae_utils.sae.codes import CodeStore, group_sums
 
-COLUMNS = 256  # latents ranked at once
+COLUMNS = 256  # columns ranked at once
+MOST_GROUPS = 100
+"""A column of the cohort with more values than this names cells, not groups of them."""
 
 
 def cell_means(store: CodeStore, cell: np.ndarray, n_cells: int) -> sp.csr_matrix:
@@ -28,103 +26,45 @@ def cell_means(store: CodeStore, cell: np.ndarray, n_cells: int) -> sp.csr_matri
     return (sp.diags(1 / np.maximum(positions, 1)) @ sums).tocsr().astype(np.float32)
 
 
-def auroc(means: sp.csr_matrix, labels: np.ndarray) -> pd.DataFrame:
-    """Area under the ROC curve of every latent for every group of cells against all others.
+def in_groups(cohort: pd.DataFrame, column: str) -> bool:
+    """Whether a column of the cohort holds groups that can be told apart in training and in held-out cells."""
+    if column not in cohort or not 1 < cohort[column].nunique() <= MOST_GROUPS:
+        return False
+    sides = [set(cohort.loc[cohort["heldout"] == side, column].dropna()) for side in (False, True)]
+    return min(map(len, sides)) > 1 and bool(sides[0] & sides[1])
+
+
+def membership(codes: np.ndarray, n_groups: int) -> sp.csr_matrix:
+    """Which cells each group holds, shape (n_draws * n_groups, n_cells), from labels of shape (n_draws, n_cells)."""
+    n_draws, n_cells = codes.shape
+    row = (codes + n_groups * np.arange(n_draws)[:, None]).ravel()
+    column = np.tile(np.arange(n_cells), n_draws)
+    return sp.csr_matrix((np.ones(len(row)), (row, column)), shape=(n_draws * n_groups, n_cells))
+
+
+def auroc(values: sp.csr_matrix, member: sp.csr_matrix) -> np.ndarray:
+    """Area under the ROC curve of every column for every group of cells against all others.
 
     0.5 is chance, ties count half. The Mann-Whitney statistic of all groups comes from one ranking of the cells a
-    latent.
+    column, so that any number of relabelled groups costs no further ranking.
 
     Parameters
     ----------
-    means : csr_matrix, shape (n_cells, d_sae)
-    labels : array of str, shape (n_cells,)
+    values : csr_matrix, shape (n_cells, n_columns)
+    member : csr_matrix, shape (n_groups, n_cells)
+        Ones where a group holds a cell; see `membership`.
 
     Returns
     -------
-    DataFrame, shape (d_sae, n_groups)
-        Columns are the groups that have cells and are not all cells.
+    ndarray of float64, shape (n_groups, n_columns)
+        NaN for groups without cells and for groups of all cells.
     """
-    groups, code = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    member = np.zeros((len(groups), len(code)))
-    member[code, np.arange(len(code))] = 1
-    inside = member.sum(axis=1)[:, None]
-    pairs = inside * (len(code) - inside)
-    columns = means.tocsc()
-    out = np.empty((len(groups), means.shape[1]))
-    for start in range(0, means.shape[1], COLUMNS):
+    inside = np.asarray(member.sum(axis=1)).reshape(-1, 1)
+    pairs = inside * (values.shape[0] - inside)
+    columns = values.tocsc()
+    out = np.empty((member.shape[0], values.shape[1]))
+    for start in range(0, values.shape[1], COLUMNS):
         part = slice(start, start + COLUMNS)
-        ranks = rankdata(columns[:, part].toarray(), axis=0)
-        out[:, part] = member @ ranks - inside * (inside + 1) / 2
-    use = pairs.ravel() > 0
-    return pd.DataFrame((out[use] / pairs[use]).T, columns=groups[use])
-
-
-@dataclass(frozen=True)
-class GroupScores:
-    """What `best_latents` finds.
-
-    Attributes
-    ----------
-    all : DataFrame
-        column, group, latent, training, heldout: AUROC of every latent for every group in both sets of cells.
-    best : DataFrame
-        For each group the latent with the highest AUROC in training cells: column, group, latent, training, heldout,
-        low, high (bootstrap over held-out cells) and control (the same choice and score with permuted labels).
-    """
-
-    all: pd.DataFrame
-    best: pd.DataFrame
-
-
-def best_latents(
-    means: sp.csr_matrix, labels: pd.DataFrame, heldout: np.ndarray, *, n_bootstrap: int = 500, seed: int = 0
-) -> GroupScores:
-    """The latent that tells each group of cells apart best, chosen on training cells and scored on held-out cells.
-
-    Parameters
-    ----------
-    means : csr_matrix, shape (n_cells, d_sae)
-    labels : DataFrame, n_cells rows
-        One column per way of grouping cells; cells without a value are left out of it.
-    heldout : ndarray of bool, shape (n_cells,)
-    """
-    rng = np.random.default_rng(seed)
-    both, best = [], []
-    for column in labels:
-        given = labels[column].notna().to_numpy()
-        label, side, of = labels[column][given].astype(str).to_numpy(), heldout[given], means[given]
-        train, test = auroc(of[~side], label[~side]), auroc(of[side], label[side])
-        shuffled = shuffled_within(label, side, rng)
-        null_train, null_test = auroc(of[~side], shuffled[~side]), auroc(of[side], shuffled[side])
-        for group in [g for g in train if g in test]:
-            latent, null_latent = int(train[group].argmax()), int(null_train[group].argmax())
-            values = of[side][:, [latent]].toarray().ravel()
-            draws = _bootstrap(values, label[side] == group, n_bootstrap, rng)
-            held = from_draws(test[group][latent], draws, over="cells")
-            scores = {"training": train[group][latent], "heldout": held.value, "low": held.low, "high": held.high}
-            best.append(
-                {"column": column, "group": group, "latent": latent, **scores, "control": null_test[group][null_latent]}
-            )
-            both.append(
-                pd.DataFrame(
-                    {
-                        "column": column,
-                        "group": group,
-                        "latent": range(len(train)),
-                        "training": train[group],
-                        "heldout": test[group],
-                    }
-                )
-            )
-    return GroupScores(pd.concat(both, ignore_index=True), pd.DataFrame(best))
-
-
-def _bootstrap(values: np.ndarray, member: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws of an AUROC over cells, members and others drawn anew separately, shape (n,)."""
-    inside, outside = values[member], values[~member]
-    draws = np.empty(n)
-    for i in range(n):
-        a, b = rng.choice(inside, len(inside)), np.sort(rng.choice(outside, len(outside)))
-        below = np.searchsorted(b, a, "left") + np.searchsorted(b, a, "right")
-        draws[i] = below.mean() / (2 * len(b))
-    return draws
+        out[:, part] = member @ rankdata(columns[:, part].toarray(), axis=0)
+    with np.errstate(invalid="ignore"):
+        return (out - inside * (inside + 1) / 2) / np.where(pairs > 0, pairs, np.nan)

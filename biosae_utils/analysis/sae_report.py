@@ -8,13 +8,17 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from biosae_utils import intervals
 from biosae_utils.analysis import geometry, matching, nulls
+from biosae_utils.intervals import Interval
 from biosae_utils.sae import metrics
 from biosae_utils.sae.topk import TopKSAE
 from biosae_utils.sae.training.trainer import TrainResult
 
 WAYS = ("sae", "pca_equal_k", "pca_rank_k", "frozen_decoder")
 """Reconstructions that describe a vector with k numbers each."""
+SAME = 0.7
+"""|cosine| from which two latents count as the same: the published bar."""
 
 
 def layer_quality(
@@ -96,31 +100,73 @@ def fidelity_table(losses: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seed_agreement(decoders: Mapping[int, Sequence[np.ndarray]], *, seed: int = 0) -> pd.DataFrame:
-    """Latents of every two seeds of a layer paired one to one, beside random directions with the same covariance.
+def recovery_gain(losses: pd.DataFrame, *, seed: int = 0) -> Interval:
+    """Share of the loss that the SAE recovers less that of the frozen one, on the same masked cells, resampling cells.
+
+    Parameters
+    ----------
+    losses : DataFrame
+        Rows of `metrics.fidelity` for one layer and one ``where``, of the SAEs called "sae" and "frozen".
+    """
+    ours, frozen = (losses[losses["sae"] == name].set_index("cell") for name in ("sae", "frozen"))
+    frozen = frozen.reindex(ours.index)
+    room = (ours["ablated"] - ours["clean"]).to_numpy()
+    return intervals.bootstrap_ratio((frozen["spliced"] - ours["spliced"]).to_numpy(), room, seed=seed, over="cells")
+
+
+def seed_agreement(
+    decoders: Mapping[int, Sequence[np.ndarray]],
+    untrained: Mapping[int, Sequence[np.ndarray]] | None = None,
+    *,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Latents of every two seeds of a layer paired one to one, beside what must be beaten.
 
     Parameters
     ----------
     decoders : mapping of layer -> sequence of ndarray, shape (F, d)
         Decoder rows of each seed.
+    untrained : mapping, optional
+        The same of SAEs of the same network with random weights, for the layers that it has.
 
     Returns
     -------
     DataFrame
-        layer, kind ("seeds" or "random"), first, second, latent, cosine.
+        layer, kind ("seeds", "untrained", or "random": directions with the covariance of the decoder rows), first,
+        second, latent, cosine (missing for a latent that found no partner).
     """
-    return pd.concat(_paired(decoders, seed), ignore_index=True)
+    return pd.concat(_paired(decoders, untrained or {}, seed), ignore_index=True)
 
 
-def _paired(decoders: Mapping[int, Sequence[np.ndarray]], seed: int) -> Iterator[pd.DataFrame]:
+def agreement(pairs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Share of latents with a partner of at least `SAME`: one row a layer and kind, with its interval over latents.
+
+    Returns
+    -------
+    DataFrame
+        layer, kind, share, low, high, cosine (mean). A latent is drawn with all its pairs.
+    """
+    rows = []
+    for (layer, kind), part in pairs.groupby(["layer", "kind"]):
+        found, latent = (part["cosine"] >= SAME).to_numpy(float), part["latent"] + part["first"] * len(part)
+        share = intervals.bootstrap_mean(found, latent.to_numpy(), seed=seed, over="latents")
+        rows.append((layer, kind, share.value, share.low, share.high, part["cosine"].mean()))
+    return pd.DataFrame(rows, columns=["layer", "kind", "share", "low", "high", "cosine"])
+
+
+def _paired(
+    decoders: Mapping[int, Sequence[np.ndarray]], untrained: Mapping[int, Sequence[np.ndarray]], seed: int
+) -> Iterator[pd.DataFrame]:
     for layer, learned in decoders.items():
         spread = geometry.principal_axes(np.concatenate(learned))
         random = [
             nulls.shaped_directions(len(learned[0]), spread, np.random.default_rng(seed + i))
             for i in range(max(2, len(learned)))
         ]
-        for kind, directions in (("seeds", learned), ("random", random)):
+        for kind, directions in (("seeds", learned), ("untrained", untrained.get(layer, ())), ("random", random)):
             for a, b in combinations(range(len(directions)), 2):
                 match = matching.match_one_to_one(matching.decoder_similarity(directions[a], directions[b]))
+                cosine = np.full(match.n_a, np.nan)  # a latent without a partner counts as one
+                cosine[match.a] = match.score
                 about = {"layer": layer, "kind": kind, "first": a, "second": b}
-                yield pd.DataFrame({**about, "latent": match.a, "cosine": match.score})
+                yield pd.DataFrame({**about, "latent": np.arange(match.n_a), "cosine": cosine})

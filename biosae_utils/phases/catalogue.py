@@ -10,20 +10,27 @@ import pandas as pd
 from pydantic import Field
 
 from biosae_utils.claims import verdict
-from biosae_utils.intervals import Interval, jackknife
+from biosae_utils.intervals import jackknife
 from biosae_utils.params import LayerPage
 from biosae_utils.phases import readers
 from biosae_utils.phases.base import Phase, Resources, Size
+from biosae_utils.phases.catalogue_cells import cell_groups
 from biosae_utils.phases.inputs import Inputs
 from biosae_utils.phases.output import Output
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from biosae_utils.analysis.firing_blocks import FiringBlocks
     from biosae_utils.sae.codes import CodeStore
 
+MOSTLY = 0.5
+"""Share of variance above which a latent is mostly a reading of the gene."""
+ONE_GENE = 2.0
+"""Effective number of genes below which a latent is about one gene, and not a group of them."""
 RENAMED = "gene names dealt out anew"
-MOST_GROUPS = 100
-"""A column of the cohort with more values than this names cells, not groups of them."""
+LEAST_SHARE, LEAST_LISTED = 0.05, 5.0
+"""Differences from the control that count: share of variance; points of listed genes, one gene of twenty."""
 
 
 class Params(LayerPage):
@@ -49,7 +56,8 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     with out.step("held-out cells"):
         facts |= replication(p, seen, lists, out)
     with out.step("groups of cells"):
-        facts |= cell_groups(p, seen, features, out)
+        means = cell_means(seen, out)
+        facts |= cell_groups(means, seen.cohort, features, read, out, seed=p.seed)
     out.facts(**facts)
 
 
@@ -150,16 +158,29 @@ def explained(p: Params, seen: Seen) -> Shares:
 
 def describe(seen: Seen, lists: Lists, shares: Shares, out: Output) -> pd.DataFrame:
     """One row a latent; and the same, as the page's table shows it and as its scatter plot draws it."""
-    from biosae_utils.analysis.catalogue import feature_table
+    from biosae_utils.analysis.catalogue import effective_genes, feature_table
     from biosae_utils.sae.codes import latent_stats
 
     features = feature_table(latent_stats(seen.store), seen.store.n, shares.gene, shares.rank, lists.top, seen.symbols)
+    features["effective_genes"] = effective_genes(seen.firing.training)
     out.table(features, "features")
     fires = features[features["state"] != "dead"]
     order = fires["state"].map({"alive": 0, "rare": 1, "dense": 2})
     shown = fires.assign(order=order).sort_values(["order", "gene_share"], ascending=[True, False], kind="stable")
     words = {"n_fired": "fired", "gene_share": "gene share", "rank_share": "rank share", "top_genes": "top genes"}
-    columns = ["latent", "top genes", "state", "gene share", "rank share", "fired", "frequency", "mean", "max"]
+    words["effective_genes"] = "effective genes"
+    columns = [
+        "latent",
+        "top genes",
+        "state",
+        "gene share",
+        "effective genes",
+        "rank share",
+        "fired",
+        "frequency",
+        "mean",
+        "max",
+    ]
     out.table(shown.rename(columns=words)[columns], "latents", download=False)
     says = fires["latent"].astype(str) + ": " + fires["top_genes"].str.split(", ").str[:6].str.join(", ")
     dots = fires[["latent", "frequency", "gene_share"]].assign(which=fires["state"], says=says)
@@ -181,9 +202,12 @@ def gene_share(seen: Seen, shares: Shares, features: pd.DataFrame, out: Output) 
         unit="share of variance, median latent",
         control=control,
         control_kind="gene names dealt out anew within each cell",
-        rule="supported if the lower end of the jackknife interval over blocks of cells exceeds the control",
+        rule="supported if the lower end of the jackknife interval over blocks of cells exceeds the control; trivial "
+        f"if the difference is below {LEAST_SHARE}",
+        minimum=LEAST_SHARE,
         verdict=verdict(share.low > control),
     )
+    mostly = alive & (shares.gene > MOSTLY)
     states = {f"n_{name}": (features["state"] == name).sum() for name in ("alive", "rare", "dense", "dead")}
     return {
         **states,
@@ -192,8 +216,24 @@ def gene_share(seen: Seen, shares: Shares, features: pd.DataFrame, out: Output) 
         "gene_share": share.value,
         "gene_share_control": control,
         "rank_share": np.nanmedian(shares.rank[alive]),
-        "mostly_gene": (shares.gene[alive] > 0.5).mean(),
+        "n_mostly_gene": mostly.sum(),
+        "mostly_gene": mostly[alive].mean(),
+        **how_many_genes(features["effective_genes"][mostly], len(features[alive]), shares.renamed[alive]),
     }
+
+
+def how_many_genes(effective: pd.Series, n_firing: int, renamed: np.ndarray) -> dict[str, Any]:
+    """On how many genes the latents fire that genes explain best; in words for the page."""
+    said = (
+        f"{len(effective):,} of {n_firing:,} latents owe more than half of their variance to the gene (with renamed "
+        f"genes {(renamed > MOSTLY).sum():,})"
+    )
+    if len(effective) == 0:
+        return {"effective_genes": None, "n_one_gene": 0, "mostly_said": f"{said}."}
+    median, n_one = effective.median(), int((effective < ONE_GENE).sum())
+    said += f": readings of groups of genes, {median:.0f} effective genes in the median"
+    said += f"; {n_one:,} of them are about a single gene."
+    return {"effective_genes": median, "n_one_gene": n_one, "mostly_said": said}
 
 
 def replication(p: Params, seen: Seen, lists: Lists, out: Output) -> dict[str, Any]:
@@ -204,7 +244,8 @@ def replication(p: Params, seen: Seen, lists: Lists, out: Output) -> dict[str, A
     about = {
         "id": "lists_replicate",
         "title": "Top genes chosen in training cells come back in held-out cells",
-        "rule": "supported if the lower end of the jackknife interval over blocks of cells exceeds the control",
+        "rule": "supported if the lower end of the jackknife interval over blocks of cells exceeds the control; "
+        f"trivial if the difference is below {LEAST_LISTED:.0f} points",
     }
     heldout = seen.firing.heldout
     if heldout is None:
@@ -222,14 +263,15 @@ def replication(p: Params, seen: Seen, lists: Lists, out: Output) -> dict[str, A
         unit="% of listed genes",
         control=100 * found.control,
         control_kind="held-out list of another latent",
+        minimum=LEAST_LISTED,
         verdict=verdict(found.share.low > found.control),
     )
     out.table(found.table, "replication", download=False)
     return {"replicated": found.share.value, "replicated_by_chance": found.control}
 
 
-def cell_groups(p: Params, seen: Seen, features: pd.DataFrame, out: Output) -> dict[str, Any]:
-    """How well the best latent tells cell types and conditions apart in cells that did not choose it."""
+def cell_means(seen: Seen, out: Output) -> sp.csr_matrix:
+    """Mean activation of each latent in each cell, kept for downloads."""
     import scipy.sparse as sp
 
     from biosae_utils.analysis import celltypes
@@ -237,63 +279,7 @@ def cell_groups(p: Params, seen: Seen, features: pd.DataFrame, out: Output) -> d
     means = celltypes.cell_means(seen.store, seen.cell, len(seen.cohort))
     with out.file("cell_means.npz") as tmp:
         sp.save_npz(tmp, means)
-    about = {
-        "id": "cells_separate",
-        "title": "One latent tells a group of cells from all others",
-        "rule": "best group of the column; supported if the lower end of the bootstrap interval over held-out cells "
-        "exceeds the control and 0.5",
-    }
-    heldout = seen.cohort["heldout"].to_numpy()
-    columns = [name for name in ("condition", "cell_type") if in_groups(seen.cohort, name)]
-    if not columns:
-        reason = "no cell type and no condition has two groups both in training and in held-out cells"
-        out.claim(**about, verdict="not_tested", reason=reason)
-        return {}
-    scores = celltypes.best_latents(means, seen.cohort[columns], heldout, seed=p.seed)
-    best = scores.best.merge(features[["latent", "top_genes"]], on="latent")
-    out.table(scores.all, "cell_groups")
-    out.table(best, "best_latents")
-    out.table(dots_of(best), "best_latents_shown", download=False)
-    lead = best[best["column"] == columns[0]].sort_values("heldout").iloc[-1]
-    out.claim(
-        **about,
-        group=lead["group"],
-        value=Interval(lead["heldout"], lead["low"], lead["high"], "cells"),
-        unit="AUROC, held-out cells",
-        control=lead["control"],
-        control_kind="labels dealt out anew among cells, then the same choice and score",
-        verdict=verdict(lead["low"] > max(lead["control"], 0.5)),
-    )
-    says = {"column": lead["column"].replace("_", " "), "genes": ", ".join(lead["top_genes"].split(", ")[:4])}
-    numbers = {name: lead[name] for name in ("group", "latent", "training", "heldout", "control")}
-    return {f"best_{name}": value for name, value in (says | numbers).items()}
-
-
-def in_groups(cohort: pd.DataFrame, column: str) -> bool:
-    """Whether a column of the cohort holds groups that can be told apart in training and in held-out cells."""
-    if column not in cohort or not 1 < cohort[column].nunique() <= MOST_GROUPS:
-        return False
-    sides = [set(cohort.loc[cohort["heldout"] == side, column].dropna()) for side in (False, True)]
-    return min(map(len, sides)) > 1 and bool(sides[0] & sides[1])
-
-
-def dots_of(best: pd.DataFrame) -> pd.DataFrame:
-    """Best latents with one row a dot of their figure: labels dealt out anew, held-out cells, training cells."""
-    what = {"control": "labels dealt out anew", "heldout": "held-out cells", "training": "training cells (chosen here)"}
-    ends = best[["low", "high"]]
-    base = pd.DataFrame(
-        {
-            "place": best["column"].str.replace("_", " ") + ": " + best["group"],
-            "says": best["latent"].astype(str) + ": " + best["top_genes"].str.slice(0, 60),
-        }
-    )
-    return pd.concat(
-        [
-            base.assign(which=name, auroc=best[column], **(ends if column == "heldout" else ends * np.nan))
-            for column, name in what.items()
-        ],
-        ignore_index=True,
-    )
+    return means
 
 
 def resources(size: Size) -> Resources:

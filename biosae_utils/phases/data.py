@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from biosae_utils.cells.data import CellFile
 
 FDR, N_NULL = 0.05, 50
+FEWEST = 10.0
+"""Genes above chance by which conditions must differ: fewer are no response that a model could be asked about."""
 N_LEADING, N_LOST = 200, 20
 QUANTILES = {"low": 0.025, "q25": 0.25, "median": 0.5, "q75": 0.75, "high": 0.975}
 
@@ -72,6 +74,8 @@ def compute(p: Params, read: Inputs, out: Output) -> None:
     about_groups = groups(cohort, out)
     with out.step("genes of each model"):
         about_models = genes_of_models(p, cells, counts, out)
+    with out.step("what one gene tells"):
+        one_gene(cells, cohort, counts, out)
     with out.step("compare conditions"):
         about_conditions = conditions(p, cells, cohort, counts, out)
     out.facts(
@@ -173,6 +177,24 @@ def genes_of_models(p: Params, cells: CellFile, counts: sp.csr_matrix, out: Outp
     return {"n_genes": len(genes), "models_said": ", ".join(sees)}
 
 
+def one_gene(cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_matrix, out: Output) -> None:
+    """How well one gene, or depth, tells groups of cells apart: what any latent of any model must beat."""
+    from scipy import sparse
+
+    from biosae_utils.analysis.celltypes import in_groups
+    from biosae_utils.analysis.group_scores import rivals
+
+    columns = [name for name in ("condition", "cell_type") if in_groups(cohort, name)]
+    if not columns:
+        return
+    expression = (sparse.diags(1e4 / np.maximum(cohort["n_counts"].to_numpy(), 1)) @ counts).log1p().tocsr()
+    depth = cohort[["n_counts", "n_genes"]].rename(columns={"n_counts": "molecules", "n_genes": "genes detected"})
+    found = rivals(expression, cells.genes.label, depth, cohort[columns], cohort["heldout"].to_numpy(bool))
+    out.table(found.best, "rivals")
+    names = [str(i) for i in range(found.values.shape[1])]
+    out.table(pd.DataFrame(found.values, columns=names), "rival_values", download=False)
+
+
 def conditions(p: Params, cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_matrix, out: Output) -> dict[str, Any]:
     """Genes that differ between the reference condition and the others within cell types, and by chance."""
     from scipy import sparse
@@ -184,7 +206,8 @@ def conditions(p: Params, cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_
         "id": "conditions_differ",
         "title": "Genes differ between conditions within cell types, more than between relabelled cells",
         "rule": f"genes with BH q <= {FDR} over all genes; supported if the lower end of the jackknife interval over "
-        f"blocks of cells exceeds the largest of {N_NULL} relabelled counts",
+        f"blocks of cells exceeds the largest of {N_NULL} relabelled counts; trivial if value and control are fewer "
+        f"than {FEWEST:.0f} genes apart",
     }
     sides = contrast(cohort["condition"].to_numpy(), p.reference)
     if sides is None or not sides.others:
@@ -200,6 +223,7 @@ def conditions(p: Params, cells: CellFile, cohort: pd.DataFrame, counts: sp.csr_
         unit="genes",
         control=float(result.by_chance.mean()),
         control_kind="condition labels dealt out anew within each cell type, mean",
+        minimum=FEWEST,
         verdict=verdict(result.n_different.low > result.by_chance.max()),
     )
     leading = leading_genes(result, cells.genes.label, reference, out)

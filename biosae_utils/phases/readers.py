@@ -17,6 +17,7 @@ from biosae_utils.store import read_json, read_table
 
 if TYPE_CHECKING:
     from biosae_utils.analysis.catalogue import GeneFiring
+    from biosae_utils.analysis.group_scores import Choice
     from biosae_utils.models.base import Tokens
     from biosae_utils.sae.codes import CodeStore
     from biosae_utils.sae.positions import Positions
@@ -38,6 +39,14 @@ def own_layer(read: Inputs) -> int:
 def cohort(read: Inputs) -> pd.DataFrame:
     """The cells of the run, from 00_data: row (in the file), barcode, cell_type, condition, donor, heldout, ..."""
     return read_table(read.file("00_data", "cohort.parquet"))
+
+
+def rivals(read: Inputs) -> Choice:
+    """One gene and depth as rivals of latents for each group of cells, from 00_data."""
+    from biosae_utils.analysis.group_scores import Choice
+
+    best, values = (read_table(read.file("00_data", f"{name}.parquet")) for name in ("rivals", "rival_values"))
+    return Choice(best, values.to_numpy())
 
 
 def data_name(read: Inputs) -> str:
@@ -114,9 +123,9 @@ class Saes:
     folders: dict[tuple[int, int], Path]
 
     @classmethod
-    def read(cls, read: Inputs) -> Saes:
-        """Which SAEs there are, all checked."""
-        base = read.file("02_sae")
+    def read(cls, read: Inputs, *, model: str | None = None) -> Saes:
+        """Which SAEs there are, of the page's model or another one, all checked."""
+        base = read.file("02_sae", model=model)
         found = {}
         for folder in sorted(base.glob("layer_*")):
             layer = int(folder.name.removeprefix("layer_"))

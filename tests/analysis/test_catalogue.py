@@ -138,3 +138,9 @@ def test_group_sums_leave_out_negative_groups(world):
     expected, fired = by_hand(dense[gene < 3], gene[gene < 3], 3)
     np.testing.assert_allclose(sums.toarray(), expected, rtol=1e-6)
     np.testing.assert_array_equal(counts.toarray(), fired)
+
+
+def test_the_effective_number_of_genes_counts_equal_shares():
+    sums = sp.csr_matrix(np.array([[8, 2.5, 0], [0, 2.5, 0], [0, 2.5, 0], [0, 2.5, 0]]))
+    found = catalogue.effective_genes(catalogue.GeneFiring(sums, sums > 0, np.full(4, 9)))
+    np.testing.assert_allclose(found, [1, 4, np.nan])

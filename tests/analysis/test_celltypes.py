@@ -1,4 +1,4 @@
-"""Latents seen from cells, against scikit-learn; chosen on one side and scored on the other."""
+"""Latents seen from cells, against scikit-learn."""
 
 from __future__ import annotations
 
@@ -21,38 +21,31 @@ def test_cell_means_count_the_zeros(world):
 def test_auroc_equals_scikit_learn_with_ties(world):
     store, _, cell, *_ = world
     means = celltypes.cell_means(store, cell, CELLS)
-    label = np.array(["even", "odd", "third"])[np.where(np.arange(CELLS) % 3 == 0, 2, np.arange(CELLS) % 2)]
-    scores = celltypes.auroc(means, label)
-    for group in scores:
+    codes = np.where(np.arange(CELLS) % 3 == 0, 2, np.arange(CELLS) % 2)
+    scores = celltypes.auroc(means, celltypes.membership(codes[None], 3))
+    for group in range(3):
         for f in range(F):
-            assert scores[group][f] == pytest.approx(roc_auc_score(label == group, means[:, [f]].toarray().ravel()))
-    assert scores["odd"][19] == 0.5
-    assert celltypes.auroc(means, np.full(CELLS, "same")).shape == (F, 0)
+            by_hand = roc_auc_score(codes == group, means[:, [f]].toarray().ravel())
+            assert scores[group, f] == pytest.approx(by_hand)
+    assert scores[1, 19] == 0.5
+    assert np.isnan(celltypes.auroc(means, celltypes.membership(np.zeros((1, CELLS), int), 2))).all()
 
 
-def test_best_latents_are_chosen_on_one_side_and_scored_on_the_other(world):
+def test_labels_of_several_draws_are_scored_as_if_each_stood_alone(world):
     store, _, cell, *_ = world
-    means = celltypes.cell_means(store, cell, CELLS)
-    odd = np.where(np.arange(CELLS) % 2, "odd", "even")
-    noise = np.random.default_rng(3).permutation(odd)
-    heldout = np.arange(CELLS) % 3 == 0
-    scores = celltypes.best_latents(means, pd.DataFrame({"truth": odd, "noise": noise}), heldout, n_bootstrap=100)
-    best = scores.best.set_index(["column", "group"])
-    assert best.loc[("truth", "odd"), "latent"] == 2 and best.loc[("truth", "odd"), "heldout"] == 1
-    assert abs(best.loc[("truth", "odd"), "control"] - 0.5) < 0.4
-    assert best.loc[("noise", "odd"), "heldout"] < best.loc[("noise", "odd"), "training"]
-    chosen = scores.all.query("column == 'noise' and group == 'odd'")
-    assert chosen["training"].argmax() == best.loc[("noise", "odd"), "latent"]
-    assert (best["low"] <= best["heldout"]).all() and (best["heldout"] <= best["high"]).all()
+    means, rng = celltypes.cell_means(store, cell, CELLS), np.random.default_rng(0)
+    drawn = rng.integers(0, 3, (4, CELLS))
+    together = celltypes.auroc(means, celltypes.membership(drawn, 3)).reshape(4, 3, F)
+    for draw, codes in zip(together, drawn, strict=True):
+        np.testing.assert_array_equal(draw, celltypes.auroc(means, celltypes.membership(codes[None], 3)))
 
 
-def test_cells_without_a_label_are_no_group(world):
-    store, _, cell, *_ = world
-    means = celltypes.cell_means(store, cell, CELLS)
-    odd = pd.Series(np.where(np.arange(CELLS) % 2, "odd", "even"), dtype=object)
-    heldout, lost = np.arange(CELLS) % 3 == 0, np.arange(CELLS) % 5 == 0
-    scores = celltypes.best_latents(means, pd.DataFrame({"c": odd.mask(lost, None)}), heldout, n_bootstrap=20)
-    assert set(scores.best["group"]) == {"odd", "even"}
-    alone = celltypes.auroc(means[heldout & ~lost], odd[heldout & ~lost].to_numpy())
-    chosen = scores.all.query("group == 'odd'")
-    np.testing.assert_allclose(chosen["heldout"], alone["odd"])
+def test_groups_must_be_there_on_both_sides():
+    cells = np.arange(240)
+    heldout, condition = cells % 3 == 0, np.where(cells % 2, "stimulated", "control")
+    cohort = pd.DataFrame({"heldout": heldout, "condition": condition, "barcode": [f"cell{i}" for i in cells]})
+    is_told = celltypes.in_groups
+    assert is_told(cohort, "condition") and not is_told(cohort, "batch") and not is_told(cohort, "barcode")
+    one_sided = cohort.assign(condition=np.where(heldout, "control", condition))
+    assert not is_told(one_sided, "condition")
+    assert not is_told(cohort.assign(condition=cohort["condition"] + cohort["heldout"].astype(str)), "condition")

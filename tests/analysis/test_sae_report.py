@@ -81,11 +81,54 @@ def test_what_is_recovered_has_a_row_a_layer_sae_and_kind_of_edit():
     assert (table["low"] <= table["recovered"]).all() and (table["n_cells"] == 30).all()
 
 
+def test_what_is_recovered_beyond_the_frozen_decoder_is_paired_by_cell():
+    """Cells differ far more than the two SAEs do: unpaired, no difference could be seen."""
+    rng = np.random.default_rng(1)
+    clean = rng.normal(5, 2, 30)
+    room = rng.uniform(1, 9, 30)
+    about = {"cell": np.tile(np.arange(30), 2), "sae": np.repeat(["sae", "frozen"], 30)}
+    losses = pd.DataFrame(about | {"clean": np.tile(clean, 2), "ablated": np.tile(clean + room, 2)})
+    lost = np.concatenate([0.3 * room, 0.36 * room + rng.normal(0, 0.02, 30)])
+    losses["spliced"] = losses["clean"] + lost
+    gain = sae_report.recovery_gain(losses.sample(frac=1, random_state=0))
+    assert 0.05 < gain.low < 0.06 < gain.high < 0.07 and gain.over == "cells"
+
+
+def unit_rows(n: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(n, 64))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def test_seeds_that_learned_the_same_agree_and_random_directions_do_not():
-    rng = np.random.default_rng(0)
-    first = rng.normal(size=(20, 64))
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    table = sae_report.seed_agreement({2: [first, first[::-1]]})
-    by = table.groupby("kind")["cosine"]
+    first = unit_rows(20, 0)
+    pairs = sae_report.seed_agreement({2: [first, first[::-1]]})
+    by = pairs.groupby("kind")["cosine"]
     assert by.min()["seeds"] == pytest.approx(1) and by.max()["random"] < 0.8
-    assert set(table["layer"]) == {2} and len(table) == 40
+    assert set(pairs["layer"]) == {2} and len(pairs) == 40
+    table = sae_report.agreement(pairs).set_index("kind")
+    assert table.at["seeds", "share"] == 1 and table.at["random", "share"] < 0.2
+
+
+def test_the_share_counts_latents_found_again_where_a_mean_cosine_would_not_tell():
+    """Half the latents the same and half unlike, or all of them half alike: nearly the same mean, another share."""
+    first, other, far = unit_rows(40, 0), unit_rows(40, 1), unit_rows(40, 2)
+    half = np.where(np.arange(40)[:, None] < 20, first, other)
+    alike = first + 1.2 * far
+    pairs = sae_report.seed_agreement({0: [first, half]}, {0: [first, alike], 1: [far, far]})
+    assert set(pairs["layer"]) == {0}, "layers of the control alone are nobody's control"
+    table = sae_report.agreement(pairs).set_index("kind")
+    assert table.at["seeds", "share"] == pytest.approx(0.5) and table.at["untrained", "share"] < 0.2
+    assert abs(table.at["seeds", "cosine"] - table.at["untrained", "cosine"]) < 0.1
+    assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
+
+
+def test_a_latent_without_a_partner_is_not_found_again(monkeypatch):
+    from biosae_utils.analysis import matching
+
+    monkeypatch.setattr(matching, "HUNGARIAN_LIMIT", 10)  # pairs are mutual nearest neighbours, and some have none
+    first = unit_rows(20, 0)
+    pairs = sae_report.seed_agreement({0: [first, np.concatenate([first[:10], np.repeat(first[:1], 10, axis=0)])]})
+    seeds = pairs[pairs["kind"] == "seeds"]
+    assert len(seeds) == 20 and seeds["cosine"].isna().sum() >= 5
+    table = sae_report.agreement(pairs).set_index("kind")
+    assert table.at["seeds", "share"] == pytest.approx(0.5)

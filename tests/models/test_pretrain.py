@@ -88,40 +88,13 @@ def test_frequency_baseline_by_hand(script):
     cells = [[2, 4, 5, 6, 3], [2, 4, 5, 3], [2, 4, 3], [2, 4, 5, 3]]
     tokens = Tokens(np.concatenate(cells).astype(np.int32), None, np.cumsum([0, 5, 4, 3, 4]))
     keys = np.array(["<pad>", "<mask>", "<cls>", "<eos>", "A", "B", "C"])
-    info = SimpleNamespace(vocab=keys, vocab_ids=keys, max_len=66)
+    info = SimpleNamespace(vocab=keys, vocab_ids=keys, max_len=66, special_ids=(0, 1, 2, 3))
     fake = SimpleNamespace(info=info, dictionaries=SimpleNamespace(median={"A": 1.0, "B": 2.0, "C": 3.0}))
     at = dict(cell=np.array([3]), column=np.array([2]), ids=np.array([5]), loss=np.array([0.1]))
     result = {b["name"]: b["mean"] for b in gene_baselines(fake, tokens, np.arange(3), **at)["baselines"]}
     assert result["gene frequency"] == pytest.approx(-np.log(2 / 3), abs=1e-2)  # 2 of 3 among the genes not seen
     # at absolute rank 1 the two training cells hold gene 5 both times
     assert result["gene at its absolute rank"] == pytest.approx(0.0, abs=1e-2)
-
-
-def test_neighbours_place_a_gene_in_the_order_of_medians(script):
-    from biosae_utils.models.base import Tokens
-    from scripts.pretrain_baselines import Neighbours
-
-    # 200 genes; every cell holds 80 of them in the order of medians, as genes of one count are
-    n, rng = 200, np.random.default_rng(0)
-    cells = [np.concatenate([[2], np.sort(rng.permutation(n)[:80]) + 4, [3]]) for _ in range(120)]
-    tokens = Tokens(np.concatenate(cells).astype(np.int32), None, np.arange(121) * 82)
-    keys = np.array(["<pad>", "<mask>", "<cls>", "<eos>", *(f"G{i}" for i in range(n))])
-    medians = {f"G{i}": 1.0 + i for i in range(n)}
-    model = SimpleNamespace(info=SimpleNamespace(vocab_ids=keys), dictionaries=SimpleNamespace(median=medians))
-    frequency = np.where(np.arange(n + 4) > 3, 1 / n, 0.0)
-    neighbours = Neighbours(model, tokens, np.arange(100), frequency)
-    genes, hidden = cells[110][1:-1], np.arange(0, 80, 7)
-    loss = neighbours.loss(genes, hidden)
-    # any of the 132 genes not seen would be log(132) = 4.9; the gap between neighbours holds a few
-    assert loss.mean() < 3.2
-    # the chances of all genes sum to one: hide each unseen gene in turn at one position
-    unseen = np.setdiff1d(np.arange(4, n + 4), np.delete(genes, 20))
-    total = 0.0
-    for gene in unseen:
-        other = genes.copy()
-        other[20] = gene
-        total += np.exp(-neighbours.loss(other, np.array([20]))[0])
-    assert total == pytest.approx(1.0, abs=1e-9)
 
 
 def test_intervals_resample_cells(script):

@@ -23,6 +23,7 @@ from phases.planted_project import (
     Planted,
     codes,
     leave_model,
+    leave_rivals,
     left_by,
 )
 
@@ -50,6 +51,7 @@ def upstream(tmp_path_factory) -> Planted:
         patch.chdir(root)
         with left_by("00_data") as out:
             out.table(cohort, "cohort")
+            leave_rivals(cohort, out)
         leave_model(MODEL, "trained", cell, gene, rank, codes(gene, stimulated, rng), rng)
         leave_model(UNTRAINED, "random-weights", cell, gene, rank, codes(rng.permutation(gene), False, rng), rng)
     return Planted(root, cohort, gene, cell)

@@ -66,7 +66,9 @@ def leave_states(family: str = "geneformer") -> None:
         out.facts(family=family)
 
 
-def leave_saes(layers: Sequence[int] = LAYERS, seeds: int = 2, agree: Sequence[int] = LAYERS) -> None:
+def leave_saes(
+    layers: Sequence[int] = LAYERS, seeds: int = 2, agree: Sequence[int] = LAYERS, model: str = MODEL
+) -> None:
     """02_sae: autoencoders that need no training, in the place of any that were left before.
 
     Seeds find the same latents of their own in the layers `agree`.
@@ -75,8 +77,8 @@ def leave_saes(layers: Sequence[int] = LAYERS, seeds: int = 2, agree: Sequence[i
 
     from biosae_utils.sae.topk import TopKSAE
 
-    shutil.rmtree(Path(f"results/planted/{MODEL}/02_sae"), ignore_errors=True)
-    with left_by("02_sae", **ABOUT) as out:
+    shutil.rmtree(Path(f"results/planted/{model}/02_sae"), ignore_errors=True)
+    with left_by("02_sae", **ABOUT | {"model": model}) as out:
         for layer in layers:
             for seed in range(seeds):
                 sae, rows = TopKSAE(WIDTH, F, K), torch.from_numpy(decoder(layer, seed, layer in agree)).float()

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 
+from biosae_utils.analysis.group_scores import rivals
 from biosae_utils.phases import readers
 from biosae_utils.phases.output import Output
 from biosae_utils.phases.registry import find
@@ -74,6 +76,19 @@ def reading_programmes(seed: int) -> TopKSAE:
         sae.W_dec[:N_PROGRAMMES] = torch.eye(WIDTH)[:N_PROGRAMMES]
         sae.W_enc.copy_(sae.W_dec.t())
     return sae
+
+
+def leave_rivals(cohort: pd.DataFrame, out: Output, strength: float = 1.5) -> None:
+    """What 00_data leaves of single genes and depth: GENE0 knows the condition, as well as `strength` says."""
+    rng, labels = np.random.default_rng(1), cohort[["condition", "cell_type"]]
+    expression = rng.gamma(2, 1, (len(cohort), 5))
+    expression[:, 0] += strength * (cohort["condition"] == "stimulated")
+    depth = pd.DataFrame({"molecules": rng.gamma(9, 100, len(cohort)), "genes detected": rng.gamma(9, 50, len(cohort))})
+    names, heldout = np.array([symbol(g) for g in range(5)]), cohort["heldout"].to_numpy()
+    found = rivals(sp.csr_matrix(expression), names, depth, labels, heldout)
+    out.table(found.best, "rivals")
+    values = found.values
+    out.table(pd.DataFrame(values, columns=[str(i) for i in range(values.shape[1])]), "rival_values")
 
 
 def leave_model(model: str, variant: str, cell, gene, rank, coded, rng: np.random.Generator) -> None:

@@ -61,6 +61,15 @@ def test_the_interferon_response_is_found_beside_its_control(stimulated):
     assert z["true"].iloc[-1] >= 1 and z["relabelled"].isna().iloc[-1]
 
 
+def test_what_one_gene_tells_is_left_for_the_latents_to_beat(stimulated):
+    best, values = (read_table(stimulated / f"{name}.parquet") for name in ("rivals", "rival_values"))
+    rows = best.set_index(["column", "group", "kind"])
+    gene = rows.loc[("condition", "stimulated", "one gene")]
+    assert gene["name"] in ("ISG15", "ISG20", "IFI6", "IFIT3", "LY6E") and gene["heldout"] > 0.95 and gene["more"]
+    assert rows.loc[("condition", "stimulated", "depth"), "heldout"] < 0.75
+    assert {"condition", "cell_type"} == set(best["column"]) and values.shape == (240, len(best))
+
+
 def test_cells_without_a_condition_take_no_part_in_the_comparison(stimulated, tmp_path, monkeypatch):
     from biosae_utils.cells.data import open_cells
 
@@ -152,5 +161,6 @@ def test_the_files_of_the_models_belong_to_the_result(stimulated):
         "groups.parquet",
         "genes.parquet",
         "models.parquet",
+        "rivals.parquet",
         "conditions.parquet",
     ]

@@ -20,7 +20,20 @@ def test_claims_have_their_controls_and_the_zero_edit_is_exact(folder):
     claims = {claim["id"]: claim for claim in read_json(folder / "claims.json")}
     assert claims["zero-edit"]["value"] == 0 < claims["zero-edit"]["control"] and claims["zero-edit"]["check"]
     learnt = claims["masked-loss"]
-    assert learnt["value"] < learnt["control"] and learnt["interval_over"] == "cells"
+    facts, losses = read_json(folder / "facts.json"), read_table(folder / "masked_loss.parquet")
+    controls = losses[["random_twin", "shuffled_cells", "baseline"]].mean()
+    assert learnt["control"] == pytest.approx(controls.min()) and learnt["interval_over"] == "cells"
+    assert learnt["value"] < learnt["control"] and learnt["minimum"] == pytest.approx(0.01 * learnt["control"])
+    assert facts["gain"] == pytest.approx((controls.min() - losses["model"].mean()), rel=0.1)
+
+
+def test_the_best_baseline_without_a_model_is_among_the_controls(folder):
+    """The old controls, random weights and shuffled cells, left out what frequency and rank tell."""
+    facts, table = read_json(folder / "facts.json"), read_table(folder / "baselines.parquet").set_index("what")["loss"]
+    simple = [name for name in table.index if name.startswith("gene ")]
+    assert len(simple) == 4 and facts["baseline"] in simple and table.is_monotonic_increasing
+    assert table[simple].min() == pytest.approx(facts["loss_baseline"]) and table[simple].idxmin() == facts["baseline"]
+    assert facts["loss_baseline"] < facts["loss_random_twin"], "or it would be no opponent"
 
 
 def test_training_and_held_out_samples_share_no_cell(folder):

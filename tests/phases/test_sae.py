@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from biosae_utils.phases.sae import RIVALS
 from biosae_utils.sae.codes import CodeStore
 from biosae_utils.sae.formats import load_sae
 from biosae_utils.store import read_json, read_table
@@ -32,7 +33,15 @@ def test_claims_of_every_layer_have_controls(folder):
     kinds = ("variance", "fidelity", "seeds")
     assert {(c["id"], c["layer"]) for c in claims} == {(kind, layer) for kind in kinds for layer in (0, 2)}
     for claim in claims:
-        assert claim["verdict"] == "not_tested" or (claim["control"] is not None and claim["interval_over"])
+        tested = claim["control"] is not None and claim["interval_over"] and claim["minimum"] > 0
+        assert claim["verdict"] == "not_tested" or tested
+
+
+def test_the_strongest_of_the_rivals_is_the_control_of_variance(folder):
+    first = read_table(folder / "metrics.parquet").query("seed == 0").set_index("layer")
+    for claim in read_json(folder / "claims.json"):
+        if claim["id"] == "variance":
+            assert claim["control"] == first.loc[claim["layer"], list(RIVALS)].max()
 
 
 def test_no_table_holds_how_long_anything_took(folder):
