@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     families = {c: [c] for c in collections[:1]} | (
         {" + ".join(collections): collections} if len(collections) > 1 else {}
     )
-    atlas = read_atlas(args.directory)
+    atlas, code = read_atlas(args.directory), code_version()  # before this run's own tables make the checkout differ
     for problem in atlas.problems.itertuples():
         print(f"{problem.file}: {problem.what}")
     name = FETCHED.get(atlas.name, atlas.name)
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
         "matched": args.matched,
         "seed": args.seed,
         "command": f"python scripts/reanalyse_published.py DIR --out data/published_summary/{name}",
-        "code_version": code_version(),
+        "code_version": code,
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     write_json(out / "provenance.json", record)
