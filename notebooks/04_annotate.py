@@ -50,7 +50,7 @@ each, whole = found.claims["annotated_feature"], found.claims["annotated_layer"]
 # %% tags=["hero", "hide-input"]
 columns = {"x": "label", "y": "share", "by": "source", "low": "low", "high": "high", "dash": "matched"}
 colours = {"latents": REAL, "permuted labels": CONTROL, "frequency-matched lists": "#B0B0B0"}
-colours |= {"random directions": OKABE_ITO[6], "latents, far end": OKABE_ITO[5]}
+colours |= {"random directions": OKABE_ITO[6], "latents, far end": OKABE_ITO[4]}
 look = {"colours": colours, "percent": "y", "yrange": (0, 1.02), "height": 560, "xtitle": ""}
 page.figure(
     plots.bars(found.table("rules"), **columns, dash_name="genes swapped", ytitle="lists with a term", **look),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from biosae_utils.book.claims_strip import page_name
+from biosae_utils.analysis.claims_summary import page_name, sign
 from biosae_utils.claims import is_finding
 from biosae_utils.numbers import span
 
@@ -98,7 +98,8 @@ def _answer(question: Question, claims: Claims) -> tuple[bool, str] | None:
         return None
     held = [c for c in same if c["verdict"] == "supported"]
     most = 2 * len(held) > len(same)
-    numbers = {name: span([c[name] for c in same], same[0]["unit"]) for name in ("value", "control")}
+    unit = sign(same[0]["unit"]) or same[0]["unit"].split(",")[0]
+    numbers = {name: span([c[name] for c in same], unit) for name in ("value", "control")}
     where = f"on {len(held)} of {len(same)} pages" if len(same) > 1 else f"on {page_name(same[0])}"
     verdict = f" Supported {where}." if held or len(same) > 1 else f" Not supported {where}."
     return most, (question.held if most else question.failed).format(**numbers) + verdict
