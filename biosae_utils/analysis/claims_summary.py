@@ -59,9 +59,8 @@ def wording(claims: Sequence[dict[str, Any]]) -> str:
 
     It changes when somebody rewords a claim or its rule, and only then: two runs with the same hash were judged alike.
     """
-    return fingerprint(
-        sorted({(c["phase"], c["id"], c["title"], c["rule"], c["minimum"], c["control_kind"]) for c in claims})
-    )
+    said = {(c["phase"], c["id"], c["title"], c["rule"], str(c["minimum"]), c["control_kind"]) for c in claims}
+    return fingerprint(sorted(said))
 
 
 def as_text(claims: Sequence[dict[str, Any]]) -> pd.DataFrame:

@@ -73,6 +73,8 @@ def test_the_hash_of_the_wording_ignores_results_and_follows_rules(claims):
     before = claims_summary.wording(claims)
     other_numbers = [c | {"value": 99.0, "verdict": "supported", "layer": 0} for c in claims]
     assert claims_summary.wording(other_numbers + claims[::-1]) == before
+    check = claims[0] | {"minimum": None, "check": True}  # a check has no smallest difference
+    assert claims_summary.wording([*claims, check]) == claims_summary.wording([check, *claims]) != before
     assert claims_summary.wording([c | {"rule": "supported if we like it"} for c in claims]) != before
 
 
