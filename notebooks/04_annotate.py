@@ -133,9 +133,9 @@ page.table(
 
 # %% [markdown]
 # **What it shows.** Whether training the *autoencoder* makes lists that biology names more often. What random
-# directions of a trained network give is owed to the network: its states already bring genes together that belong
-# together. **What it does not show.** That latents are no better than random directions at anything else: they
-# reconstruct the states with few active ones, which random directions do not.
+# directions give is owed to the states, which already bring genes together that belong together. **What it does not
+# show.** That latents are no better than random directions at anything else: they reconstruct the states with few
+# active ones, which random directions do not.
 #
 # An untrained *network* is the other control. Its latents may well be annotated *more* often than those of the trained
 # one: where nothing is learnt, latents list abundant genes, and abundant genes (ribosome, proteasome) have terms. What
@@ -286,7 +286,8 @@ points = facts.points
 beside_untrained = (
     f" With random weights {facts.untrained_annotated:.1f} % are annotated, {facts.untrained_above:+z.1f} points from "
     f"lists of their own gene frequencies; of the trained network {facts.trained_annotated:.1f} %, "
-    f"{facts.trained_above:+z.1f} points."
+    f"{facts.trained_above:+z.1f} points; without the genes of every cell {facts.trained_without:+z.1f} (random "
+    f"weights {facts.untrained_without:+z.1f})."
     if "untrained_above" in facts
     else ""
 )

@@ -186,10 +186,7 @@ def null_counts(
     def one(i: int) -> list[int]:
         return [int(mask.sum()) for mask in masks(problem, draw(i), rules, alpha, network)]
 
-    if n_jobs == 1:
-        return np.array([one(i) for i in range(n)]).reshape(n, len(rules))
-    with ThreadPoolExecutor(n_jobs) as pool:  # sparse products release the interpreter lock
-        return np.array(list(pool.map(one, range(n)))).reshape(n, len(rules))
+    return _draws(one, n, len(rules), n_jobs)
 
 
 def decoy_counts(
@@ -228,10 +225,15 @@ def decoy_counts(
             found += [int(mask[swapped].sum()) for mask in masks(problem, both, rules, alpha, network)]
         return found
 
+    return _draws(one, n, len(rules), n_jobs)
+
+
+def _draws(one: Callable[[int], Sequence[int] | np.ndarray], n: int, n_rules: int, n_jobs: int) -> np.ndarray:
+    """``one(i)`` of every draw, shape (n, n_rules); in threads, since sparse products release the interpreter lock."""
     if n_jobs == 1:
-        return np.array([one(i) for i in range(n)]).reshape(n, len(rules))
+        return np.array([one(i) for i in range(n)]).reshape(n, n_rules)
     with ThreadPoolExecutor(n_jobs) as pool:
-        return np.array(list(pool.map(one, range(n)))).reshape(n, len(rules))
+        return np.array(list(pool.map(one, range(n)))).reshape(n, n_rules)
 
 
 def exchanged(lists: sp.csr_matrix, decoys: sp.csr_matrix, swapped: np.ndarray) -> sp.csr_matrix:

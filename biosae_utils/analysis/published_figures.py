@@ -72,7 +72,7 @@ def figure(claim_id: str, family: str | None) -> PublishedFigure | None:
     claim_id : str
         As on the page; the layer at its end (``variance.layer_03``) does not matter.
     family : str or None
-        "geneformer" or "scgpt" (`ModelInfo.family`, or `family_of`); None for any other model.
+        "geneformer" or "scgpt", as in `ModelInfo.family`; None for any other model.
     """
     return figures().get((claim_id.split(".layer_")[0], family or ""))
 
@@ -81,11 +81,3 @@ def published(claim_id: str, family: str | None, variant: str = "trained") -> fl
     """Value of `figure` for a claim about a trained model; None for controls, and where nothing was published."""
     found = figure(claim_id, family) if variant == "trained" else None
     return found.value if found else None
-
-
-def family_of(model: str) -> str | None:
-    """Family that the name of a model tells, as in a config ("mini-scgpt"), or None.
-
-    Where the model is loaded, `ModelInfo.family` says it without guessing.
-    """
-    return next((family for family in FAMILIES if family in model.lower()), None)

@@ -40,8 +40,8 @@ QUESTIONS = (
         held="Latents are named by biology more often than random directions of the same states, listed by the same "
         "rule: {value} above lists of the same gene frequencies, random directions {control}.",
         failed="Random directions of the same states, listed by the same rule, are named by biology as often as "
-        "latents or more often: {control} above lists of the same gene frequencies, latents {value}. What is named is "
-        "the trained network, not the choice of directions.",
+        "latents or more often: {control} above lists of the same gene frequencies, latents {value}. What is "
+        "named is there in the states, before any autoencoder.",
     ),
     Question(
         "05_svd", "variance_at_equal_bits", None,

@@ -77,6 +77,8 @@ class Here:
 
     Attributes
     ----------
+    model_family : str
+        "geneformer", "scgpt", ...
     catalogue : Catalogue
     libraries : Libraries
     own : LatentLists
@@ -92,6 +94,7 @@ class Here:
         The latents' lists against terms cut to the background.
     """
 
+    model_family: str
     catalogue: Catalogue
     libraries: Libraries
     own: LatentLists
@@ -130,7 +133,7 @@ def gather(p: Params, read: Inputs) -> Here:
     )
     rival_sets = libraries.sets.on_genes(catalogue.genes["symbol"].to_numpy()[candidates])
     problem, _ = make_problem(own.lists, own.sets, ("measured", True), p.min_size, p.max_size)
-    return Here(catalogue, libraries, own, untrained, twin, rivals, rival_sets, problem)
+    return Here(readers.family(read), catalogue, libraries, own, untrained, twin, rivals, rival_sets, problem)
 
 
 def list_rule(p: Params, catalogue: Catalogue) -> dict[str, Any]:
@@ -162,7 +165,7 @@ def apply_rules(p: Params, here: Here, out: Output) -> pd.DataFrame:
 def annotated_shares(p: Params, here: Here, shares: pd.DataFrame, out: Output) -> dict[str, Any]:
     """One claim a rule: the published one, ours per latent, ours layer-wide."""
     from biosae_utils.analysis.annotation_rates import headline, leave_out_shares
-    from biosae_utils.analysis.published_figures import FAMILIES, family_of, published
+    from biosae_utils.analysis.published_figures import FAMILIES, published
 
     parts = [part for _, part in here.catalogue.without_block.groupby("block")]
     lists = [here.own.of_another(here.own.features, part) for part in parts]
@@ -175,12 +178,9 @@ def annotated_shares(p: Params, here: Here, shares: pd.DataFrame, out: Output) -
             control=found.null,
             control_kind=f"{found.kind} among real lists",
             verdict=verdict(found.real.low > found.null.high),
-            published=published(name, family_of(p.model), p.variant),
+            published=published(name, here.model_family, p.variant),
         )
-    facts: dict[str, Any] = {f"published_{family}": published("annotated_published", family) for family in FAMILIES}
-    return facts | {
-        "decoys": {rule: headline(shares, over_cells, rule).kind for rule in ("published", "feature", "layer")}
-    }
+    return {f"published_{family}": published("annotated_published", family) for family in FAMILIES}
 
 
 def describe_labels(p: Params, here: Here, out: Output) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def beyond_directions(p: Params, here: Here, out: Output) -> dict[str, Any]:
             verdict=verdict(ours.low > theirs.high and min(each) > max(draws)),
         )
         points[rule] = {"latents": ours.value, "rival": rival, "control": theirs.value}
-    return {"points": points, "n_seeds": int(table["seed"].max()) + 1}
+    return {"points": points}
 
 
 def beyond_random_weights(p: Params, here: Here, out: Output) -> dict[str, Any]:

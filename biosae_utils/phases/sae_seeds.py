@@ -47,8 +47,7 @@ def agree(
             out.claim(**about, verdict="not_tested", reason="the run trains one seed")
             continue
         ours = found.pop("seeds")
-        rival = max(found, key=lambda kind: found[kind].value)
-        rival = "untrained" if "untrained" in found and found["untrained"].value >= found[rival].value else rival
+        rival = max(found, key=lambda kind: (found[kind].value, kind == "untrained"))
         kind = f"{names[rival]}, paired in the same way"
         holds = verdict(ours.low > found[rival].high)
         out.claim(**about, value=ours, control=found[rival], control_kind=kind, verdict=holds)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from biosae_utils.analysis.published_figures import FAMILIES, family_of, figure, figures, published
+from biosae_utils.analysis.published_figures import FAMILIES, figure, figures, published
 from biosae_utils.errors import BiosaeError
 from biosae_utils.models.registry import FAMILIES as LOADED
-from biosae_utils.models.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,12 +56,6 @@ def test_every_figure_says_where_it_stands_and_how_it_differs():
 
 def test_families_are_those_of_the_models():
     assert set(FAMILIES) == {family.family for family in LOADED}
-    assert all(family_of(name) for name in MODELS)
-    assert (family_of("mini-scGPT"), family_of("mini-geneformer"), family_of("my_model")) == (
-        "scgpt",
-        "geneformer",
-        None,
-    )
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ def leave_model(model: str, variant: str, cell, gene, rank, coded, rng: np.rando
         Positions(cell, gene.astype(np.int32) + 2, rank).save(out.dir / "positions")
         table = {"token": np.arange(N_GENES) + 2, "symbol": [symbol(g) for g in range(N_GENES)], "special": False}
         out.table(pd.DataFrame(table), "vocab")
+        out.facts(family="geneformer")
         rows = np.sort(rng.choice(len(gene), 5000, replace=False))
         states = rng.normal(size=(len(rows), WIDTH)) + 2 * np.eye(WIDTH)[programme(gene[rows])]
         out.array(rows, "sample/rows")
